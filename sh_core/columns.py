@@ -1,0 +1,34 @@
+"""System columns: what the framework adds to a user's rows.
+
+Belongs here: their names, types and meaning. Invariant: a name that starts with ``_`` is the framework's, is never part
+of a contract and never of a version.
+"""
+
+import polars as pl
+
+FILE = "_file"
+"""``<feed>/<file name>`` that the row was delivered in (String). Published on raw and staged tables."""
+
+LINE = "_line"
+"""First physical line of the record in that file, the header being line 1 (Int64). Published on raw and staged
+tables."""
+
+UNPARSED = "_unparsed"
+"""Columns of the row whose text could not be parsed (List[String]); ``WHOLE_LINE`` when not even the line could be."""
+
+TEXT = "_text"
+"""The line as it came, only for lines that could not be parsed (String); kept in quarantine."""
+
+RULES = "_rules"
+"""In quarantine: every rule that the row broke (List[String]); ``parse:dep_time`` names the column that did not
+parse."""
+
+WHOLE_LINE = "*"
+
+LINEAGE: dict[str, pl.DataType] = {FILE: pl.String(), LINE: pl.Int64()}
+"""Columns that a staged transform must pass through unchanged, so that every row stays accounted for."""
+
+
+def is_system(name: str) -> bool:
+    """Whether a column belongs to the framework."""
+    return name.startswith("_")

@@ -1,0 +1,127 @@
+"""Conservation: every delivered row is somewhere, and it is known where.
+
+Belongs here: comparing what a staged transform was handed with what it returned, and counting a judged partition's
+rows per arrival. Does not belong here: summing over stations (``accounts``). Invariant: a row is known by (file,
+line), and a staged transform returns each one it was handed exactly once.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import polars as pl
+
+from sh_core.columns import FILE, LINE
+from sh_core.gate import Judgement
+from sh_core.records import ArrivalShare
+from sh_core.verdict import Level, RuleBreach
+
+
+@dataclass(frozen=True)
+class Handed:
+    """The rows of one arrival that a table was handed.
+
+    Attributes:
+        arrival_id: The arrival.
+        rows: How many, counted before anything was done with them.
+    """
+
+    arrival_id: int
+    rows: int
+
+
+CONSERVED = "conserved"
+_ROW = [FILE, LINE]
+_ID = ["partition", *_ROW]
+
+
+def not_conserved(
+    given: Mapping[str, list[pl.DataFrame]], returned: Mapping[str, pl.DataFrame]
+) -> dict[str, RuleBreach]:
+    """Find the partitions whose transform lost, doubled or made up rows.
+
+    Args:
+        given: Per partition, the frames handed to the transform, each with file and line.
+        returned: Per partition, what it returned.
+
+    Returns:
+        A breach of the rule ``conserved`` for each partition that breaks it.
+    """
+    breaches: dict[str, RuleBreach] = {}
+    traceable: dict[str, pl.DataFrame] = {}
+    for partition, frame in returned.items():
+        if frame.schema.get(FILE) == pl.String and frame.schema.get(LINE) == pl.Int64:
+            traceable[partition] = frame
+        else:
+            breaches[partition] = _breach(f"the transform must pass on {FILE} (text) and {LINE} (Int64) unchanged")
+    if not traceable:
+        return breaches
+    before = _rows([(p, frame) for p in traceable for frame in given[p]])
+    after = _rows(list(traceable.items()))
+    findings = {
+        "lost": before.join(after, on=_ID, how="anti"),
+        "made up": after.join(before, on=_ID, how="anti", nulls_equal=True),
+        "doubled": after.filter(pl.struct(_ID).is_duplicated()).unique(),
+    }
+    for partition in traceable:
+        told = [
+            _tell(what, rows.filter(pl.col("partition") == partition)) for what, rows in findings.items() if rows.height
+        ]
+        if any(told):
+            breaches[partition] = _breach("the transform " + "; ".join(t for t in told if t))
+    return breaches
+
+
+def shares_of(
+    judgements: Mapping[str, Judgement], handed: Mapping[str, Mapping[str, Handed]]
+) -> dict[str, tuple[ArrivalShare, ...]]:
+    """Count what became of the rows of each arrival.
+
+    Args:
+        judgements: Per partition, its judged rows, with file and line.
+        handed: Per partition, per feed, the arrival and how many of its rows were handed over.
+
+    Returns:
+        Per partition, one share for each of its arrivals, also for those without any row.
+    """
+    published = _per_feed({p: j.rows for p, j in judgements.items()})
+    quarantined = _per_feed({p: j.broken for p, j in judgements.items()})
+    duplicates = _per_feed({p: j.duplicates for p, j in judgements.items()})
+    return {
+        partition: tuple(
+            ArrivalShare(
+                arrival_id=given.arrival_id,
+                arrived=given.rows,
+                published=published[partition, feed],
+                quarantined=quarantined[partition, feed],
+                duplicates=duplicates[partition, feed],
+            )
+            for feed, given in sorted(handed[partition].items())
+        )
+        for partition in judgements
+    }
+
+
+def _rows(frames: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
+    return pl.concat([frame.select(pl.lit(partition).alias("partition"), *_ROW) for partition, frame in frames])
+
+
+def _per_feed(frames: Mapping[str, pl.DataFrame]) -> Counter[tuple[str, str]]:
+    counted: Counter[tuple[str, str]] = Counter()
+    filled = [(p, f) for p, f in frames.items() if f.height]
+    if filled:
+        rows = _rows(filled).with_columns(pl.col(FILE).str.split_exact("/", 1).struct.field("field_0").alias("feed"))
+        counted.update({(p, feed): n for p, feed, n in rows.group_by("partition", "feed").len().iter_rows()})
+    return counted
+
+
+def _breach(detail: str) -> RuleBreach:
+    return RuleBreach(CONSERVED, Level.TABLE, 1, detail)
+
+
+def _tell(what: str, rows: pl.DataFrame) -> str:
+    if rows.is_empty():
+        return ""
+    first = rows.sort(_ROW).row(0, named=True)
+    count = "1 row" if rows.height == 1 else f"{rows.height} rows"
+    return f"{what} {count}, the first being {first[FILE]} line {first[LINE]}"

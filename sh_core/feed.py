@@ -1,0 +1,99 @@
+"""Feeds: what a vendor promises to deliver.
+
+Belongs here: file naming, partitions, format and columns of one vendor's deliveries. Does not belong here: finding or
+reading files (``sh_resources.landing``). Invariant: a file name maps to at most one partition, and back.
+"""
+
+import re
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from sh_core.errors import DeclarationError
+from sh_core.partitions import Partitions
+
+PLACEHOLDER = "{partition}"
+
+
+@dataclass(frozen=True)
+class Csv:
+    """Delimited text with one header line.
+
+    Attributes:
+        delimiter: One ASCII character between cells.
+        encoding: Encoding of the bytes, as Python names it.
+    """
+
+    delimiter: str = ","
+    encoding: str = "utf-8"
+
+    def __post_init__(self) -> None:
+        """Refuse what the reader could not split on."""
+        if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in '"\r\n':
+            msg = f"a CSV delimiter is one ASCII character other than quote and line ends, not {self.delimiter!r}"
+            raise DeclarationError(msg)
+
+
+@dataclass(frozen=True)
+class Feed:
+    """One vendor's deliveries: one file per partition.
+
+    Attributes:
+        name: Folder below the landing zone, and prefix of the archive.
+        file_name: Name of a partition's file with ``{partition}`` where the key stands.
+        columns: Header that the vendor promised, in any order; all cells are text at this station.
+        partitions: Which keys are delivered.
+        owner: Who to ask, e.g. ``team:flights`` or a mail address.
+        description: One sentence for people.
+        format: How the bytes are laid out.
+        max_unparsable: Share of lines (0 to 1) that may be unreadable before the whole file is withheld.
+        pii: Columns that identify a person or what is theirs; masked wherever rows are shown.
+    """
+
+    name: str
+    file_name: str
+    columns: tuple[str, ...]
+    partitions: Partitions
+    owner: str
+    description: str = ""
+    format: Csv = field(default_factory=Csv)
+    max_unparsable: float = 0.05
+    pii: frozenset[str] = frozenset()
+
+    def __post_init__(self) -> None:
+        """Refuse a declaration that could not name its files or rows."""
+        if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
+            msg = f"feed {self.name!r}: a name is lower case letters, digits and underscores"
+            raise DeclarationError(msg)
+        if self.file_name.count(PLACEHOLDER) != 1 or "/" in self.file_name:
+            msg = f"feed {self.name}: file_name {self.file_name!r} must contain {PLACEHOLDER} once and no folder"
+            raise DeclarationError(msg)
+        if not self.columns or len(set(self.columns)) != len(self.columns):
+            msg = f"feed {self.name}: columns must be named, each once"
+            raise DeclarationError(msg)
+        if not self.pii <= set(self.columns):
+            msg = f"feed {self.name}: pii names {', '.join(sorted(self.pii - set(self.columns)))}, which is no column of it"
+            raise DeclarationError(msg)
+        reserved = [c for c in self.columns if c.startswith("_") or c == self.partitions.column]
+        if reserved:
+            msg = f"feed {self.name}: {', '.join(reserved)}: such column names are reserved for the framework"
+            raise DeclarationError(msg)
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str]:
+        before, after = self.file_name.split(PLACEHOLDER)
+        return re.compile(re.escape(before) + r"(?P<key>[^/]+)" + re.escape(after))
+
+    def expected_file(self, key: str) -> str:
+        """Name of the file that should hold a partition."""
+        return self.file_name.replace(PLACEHOLDER, key)
+
+    def partition_of(self, file_name: str) -> str | None:
+        """The partition that a file name stands for, or None if the name is not one of this feed's."""
+        match = self._pattern.fullmatch(file_name)
+        if match is None:
+            return None
+        try:
+            self.partitions.value(match["key"])
+        except DeclarationError:
+            return None
+        return match["key"]

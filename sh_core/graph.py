@@ -1,0 +1,93 @@
+"""The graph of tables: declarations joined and checked against each other.
+
+Belongs here: names, edges, order. Does not belong here: state of any kind. Invariant: every input names a table of the
+graph, columns that are read exist, there is no cycle, and ``tables`` is in an order in which inputs come first.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from graphlib import CycleError, TopologicalSorter
+
+from sh_core.columns import is_system
+from sh_core.errors import DeclarationError
+from sh_core.feed import Feed
+from sh_core.table import Table
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """All declared tables. Build it with ``Graph.of``."""
+
+    tables: tuple[Table, ...]
+
+    @classmethod
+    def of(cls, tables: Iterable[Table]) -> "Graph":
+        """Join declarations into a graph.
+
+        Raises:
+            DeclarationError: On a name used twice, an input or column that does not exist, or a cycle.
+        """
+        by_name: dict[str, Table] = {}
+        for table in tables:
+            if table.name in by_name:
+                msg = f"two tables are called {table.name}"
+                raise DeclarationError(msg)
+            by_name[table.name] = table
+        for table in by_name.values():
+            _check_inputs(table, by_name)
+        try:
+            order = TopologicalSorter({t.name: [i.table for i in t.inputs] for t in by_name.values()}).static_order()
+            return cls(tuple(by_name[name] for name in order))
+        except CycleError as cycle:
+            msg = f"tables need each other in a circle: {' → '.join(cycle.args[1])}"
+            raise DeclarationError(msg) from cycle
+
+    @cached_property
+    def _by_name(self) -> dict[str, Table]:
+        return {t.name: t for t in self.tables}
+
+    def __getitem__(self, name: str) -> Table:
+        """The table of that name.
+
+        Raises:
+            DeclarationError: If there is none; the message lists those that exist.
+        """
+        try:
+            return self._by_name[name]
+        except KeyError:
+            msg = f"there is no table {name!r}; there are {', '.join(sorted(self._by_name))}"
+            raise DeclarationError(msg) from None
+
+    @cached_property
+    def feeds(self) -> tuple[Feed, ...]:
+        """Every feed, in the order of its raw table."""
+        return tuple(t.feed for t in self.tables if t.feed is not None)
+
+    @cached_property
+    def stations(self) -> tuple[tuple[Table, ...], ...]:
+        """Tables by their distance from the feeds: each station needs only earlier ones."""
+        depth: dict[str, int] = {}
+        for t in self.tables:
+            depth[t.name] = 1 + max((depth[i.table] for i in t.inputs), default=-1)
+        deepest = max(depth.values(), default=-1)
+        return tuple(tuple(t for t in self.tables if depth[t.name] == d) for d in range(deepest + 1))
+
+    def downstream(self, name: str) -> tuple[Table, ...]:
+        """Tables that read this one directly."""
+        return tuple(t for t in self.tables if any(i.table == name for i in t.inputs))
+
+
+def _check_inputs(table: Table, by_name: dict[str, Table]) -> None:
+    for upstream in table.inputs:
+        if upstream.table not in by_name:
+            msg = f"table {table.name} reads {upstream.table}, which is not declared"
+            raise DeclarationError(msg)
+        source = by_name[upstream.table]
+        missing = sorted(c for c in upstream.columns or () if c not in source.contract.columns and not is_system(c))
+        if missing:
+            msg = f"table {table.name} reads {', '.join(missing)} of {upstream.table}, which has no such column"
+            raise DeclarationError(msg)
+        if source.partitions != table.partitions:
+            msg = f"tables {table.name} and {upstream.table} have different partitions; mappings between them do not exist yet"
+            raise DeclarationError(msg)

@@ -1,0 +1,200 @@
+"""Facts that the ledger keeps, as frozen records.
+
+Belongs here: the shape of facts. Does not belong here: SQL. Invariant: times are aware UTC; ids are given, never made
+here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from sh_core.trace import Trace
+from sh_core.verdict import Verdict
+from sh_core.version import Version
+
+
+@dataclass(frozen=True)
+class Arrival:
+    """One delivered file, by content.
+
+    Attributes:
+        id: Ledger number, increasing in order of arrival.
+        feed: Name of the feed.
+        partition: Partition key that its name stands for.
+        file_name: Name it landed under.
+        sha256: Content, hex.
+        size_bytes: Size as delivered.
+        arrived_utc: When it was ingested.
+        superseded_by: Later arrival for the same partition that replaced it, if any.
+    """
+
+    id: int
+    feed: str
+    partition: str
+    file_name: str
+    sha256: str
+    size_bytes: int
+    arrived_utc: datetime
+    superseded_by: int | None = None
+
+
+@dataclass(frozen=True)
+class ArrivalShare:
+    """What one judged partition made of the rows of one arrival.
+
+    Attributes:
+        arrival_id: The arrival.
+        arrived: Rows of it that reached this table (at raw: records in the file).
+        published: Rows of it in the published content.
+        quarantined: Rows of it set aside.
+        duplicates: Rows of it dropped as exact copies.
+        pending: Rows of it kept back because the partition was withheld.
+    """
+
+    arrival_id: int
+    arrived: int
+    published: int = 0
+    quarantined: int = 0
+    duplicates: int = 0
+    pending: int = 0
+
+
+class Action(StrEnum):
+    """How a judged partition is settled."""
+
+    PUBLISH = "publish"
+    """New content: one Delta commit."""
+    REFRESH = "refresh"
+    """Same content under a new trace: ledger only."""
+    WITHHOLD = "withhold"
+    """Nothing becomes visible; the last good snapshot stays."""
+
+
+@dataclass(frozen=True)
+class Attempt:
+    """The intent to settle one partition; confirmed or discarded exactly once.
+
+    Attributes:
+        id: Unique id (also part of the staged file's name).
+        table: Table name.
+        partition: Partition key.
+        token: Fencing token of the lease under which it was made.
+        run_id: Dagster run, or another name of who did it.
+        action: How the partition is to be settled.
+        trace: What the content was computed from.
+        verdict: What the gate said.
+        version: Content version; None when withheld.
+        path: Data file relative to the table's folder; for REFRESH that of the snapshot kept; None when withheld.
+        transaction: Delta transaction version that the commit carries; None unless PUBLISH.
+        quarantined: Rows in this attempt's quarantine batch.
+        shares: Row account per arrival (raw and staged tables; empty elsewhere).
+        intended_utc: When the intent was recorded.
+    """
+
+    id: str
+    table: str
+    partition: str
+    token: int
+    run_id: str
+    action: Action
+    trace: Trace
+    verdict: Verdict
+    version: Version | None
+    path: str | None
+    transaction: int | None
+    quarantined: int
+    shares: tuple[ArrivalShare, ...]
+    intended_utc: datetime
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The published state of one partition.
+
+    Attributes:
+        table: Table name.
+        partition: Partition key.
+        version: Content version, per column and as a root.
+        path: Data file relative to the table's folder.
+        transaction: Delta transaction version that published it.
+        trace: What it was last computed from (a refresh renews it).
+        published_utc: When its content was confirmed as published.
+        attempt_id: The attempt that published its content.
+    """
+
+    table: str
+    partition: str
+    version: Version
+    path: str
+    transaction: int
+    trace: Trace
+    published_utc: datetime
+    attempt_id: str
+
+
+@dataclass(frozen=True)
+class Settlement:
+    """The last thing decided about a partition, published or not.
+
+    Attributes:
+        attempt_id: The attempt.
+        action: How it was settled.
+        trace_digest: Trace under which it was settled; the same trace need not be tried again.
+        verdict: What the gate said.
+        quarantined: Rows in quarantine.
+        shares: Row account per arrival.
+        settled_utc: When.
+    """
+
+    table: str
+    partition: str
+    attempt_id: str
+    action: Action
+    trace_digest: str
+    verdict: Verdict
+    quarantined: int
+    shares: tuple[ArrivalShare, ...]
+    settled_utc: datetime
+
+
+@dataclass(frozen=True)
+class IncidentEvent:
+    """One thing that happened to an incident.
+
+    Attributes:
+        at_utc: When.
+        kind: ``opened``, ``seen_again``, ``closed``, ``replaced``.
+        attempt_id: The attempt that caused it.
+        detail: Plain JSON values, PII masked.
+    """
+
+    at_utc: datetime
+    kind: str
+    attempt_id: str
+    detail: Mapping[str, object]
+
+
+@dataclass(frozen=True)
+class Incident:
+    """One fault.
+
+    Attributes:
+        id: Ledger number.
+        cause_key: What went wrong, without the partition, e.g. ``broken:stg_weather:key__unique``.
+        table: Table it concerns.
+        partition: Partition it concerns.
+        is_open: Whether it still needs healing.
+        opened_utc: When it was opened.
+        closed_utc: When it was closed, if it was.
+        events: Everything that happened to it, oldest first.
+    """
+
+    id: int
+    cause_key: str
+    table: str
+    partition: str
+    is_open: bool
+    opened_utc: datetime
+    closed_utc: datetime | None
+    events: tuple[IncidentEvent, ...] = ()
