@@ -71,7 +71,8 @@ class Feed:
             msg = f"feed {self.name}: columns must be named, each once"
             raise DeclarationError(msg)
         if not self.pii <= set(self.columns):
-            msg = f"feed {self.name}: pii names {', '.join(sorted(self.pii - set(self.columns)))}, which is no column of it"
+            unknown = ", ".join(sorted(self.pii - set(self.columns)))
+            msg = f"feed {self.name}: pii names {unknown}, which is no column of it"
             raise DeclarationError(msg)
         reserved = [c for c in self.columns if c.startswith("_") or c == self.partitions.column]
         if reserved:

@@ -89,5 +89,5 @@ def _check_inputs(table: Table, by_name: dict[str, Table]) -> None:
             msg = f"table {table.name} reads {', '.join(missing)} of {upstream.table}, which has no such column"
             raise DeclarationError(msg)
         if source.partitions != table.partitions:
-            msg = f"tables {table.name} and {upstream.table} have different partitions; mappings between them do not exist yet"
+            msg = f"tables {table.name} and {upstream.table} have different partitions; there are no mappings yet"
             raise DeclarationError(msg)
