@@ -1,0 +1,18 @@
+"""The ledger: the project's memory, in SQL (SQLite embedded, PostgreSQL in production).
+
+Belongs here: keeping the facts of ``sh_core.records`` and giving them back, many at a time. Does not belong here:
+deciding anything from them, clocks, and the tables' content (that is Delta's). Invariant: facts are only added; each
+call is one transaction; whoever lost its lease changes nothing.
+
+Read in this order: ``schema`` (what is kept) → ``leases`` → ``publications`` and ``settling`` (how a partition is
+settled) → ``accounting`` (where every row went) → ``ledger`` (all of it together).
+"""
+
+from sh_resources.ledger.accounting import ArrivalAccount
+from sh_resources.ledger.arrivals import Delivery
+from sh_resources.ledger.leases import Lease
+from sh_resources.ledger.ledger import Ledger
+from sh_resources.ledger.publications import Counts
+from sh_resources.ledger.settling import Tracked
+
+__all__ = ["ArrivalAccount", "Counts", "Delivery", "Lease", "Ledger", "Tracked"]

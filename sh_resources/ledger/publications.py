@@ -1,0 +1,276 @@
+"""Publications: what is published, what was decided, and what is still in between.
+
+Belongs here: the steps of a publication as single transactions, and every question about their outcome. Does not
+belong here: the rules of a step (``settling``); files and Delta commits (the table store). Invariant: between
+``intend`` and ``confirm`` a crash loses nothing: ``unconfirmed`` lists what must be recovered or discarded before
+anything else is done.
+
+The order of one publication::
+
+    accepted = publications.intend(attempts)      # 1. the intent; what is not accepted was fenced off: drop its files
+    …commit to Delta…                             # 2. readers see it from here on
+    publications.confirm(ids, now_utc)            # 3. the ledger says so too
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, union_all
+
+from sh_core.records import Action, Attempt, Settlement, Snapshot
+from sh_resources.ledger import settling
+from sh_resources.ledger.codec import decode_verdict, decode_version
+from sh_resources.ledger.database import Database, conditions
+from sh_resources.ledger.schema import attempts, is_undecided, partitions, snapshots, utc
+from sh_resources.ledger.settling import Tracked
+from sh_resources.ledger.traces import load_shares, load_traces
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Where the partitions of one table stand.
+
+    Attributes:
+        published: Partitions with something published, also if their last settlement withheld newer content.
+        withheld: Partitions whose last settlement withheld them.
+        quarantined: Rows in quarantine, of the current settlements.
+    """
+
+    published: int
+    withheld: int
+    quarantined: int
+
+
+class Publications:
+    """The publications of one ledger.
+
+    Every method raises LedgerError if the ledger cannot be reached, and ValueError if handed a time without time zone.
+    """
+
+    def __init__(self, database: Database) -> None:
+        """Keep publications in this database."""
+        self._database = database
+
+    def intend(self, wanted: Collection[Attempt]) -> list[Attempt]:
+        """Record what is about to be done, before any of it becomes visible.
+
+        Args:
+            wanted: At most one attempt for each partition.
+
+        Returns:
+            The attempts recorded, in order. Those missing are not to be carried out: their token is no longer current,
+            or they were discarded.
+
+        Raises:
+            ValueError: If an attempt contradicts itself, or its id is known with other content.
+            LedgerError: If an earlier attempt for a partition is undecided; nothing was recorded.
+        """
+        with self._database.write() as connection:
+            return settling.intend(connection, wanted)
+
+    def confirm(self, ids: Collection[str], now_utc: datetime) -> frozenset[str]:
+        """Record that attempts were carried out: what is published, settled and healed follows from it.
+
+        Args:
+            ids: At most one undecided attempt for each partition.
+            now_utc: Current time, aware.
+
+        Returns:
+            Those of the attempts that are confirmed, now or from before. The others were taken over or discarded, and
+            nothing of them was written.
+
+        Raises:
+            LedgerError: If an attempt is unknown or was replaced already; nothing was written.
+        """
+        now = utc(now_utc)
+        with self._database.write() as connection:
+            return settling.confirm(connection, ids, now)
+
+    def recover(self, held: Mapping[str, int], now_utc: datetime) -> frozenset[str]:
+        """Confirm what another writer carried out but did not live to confirm.
+
+        Only for attempts whose commit is live in Delta. That also holds for one that was discarded: a writer that was
+        taken for dead may commit late, and the ledger follows what readers see.
+
+        Args:
+            held: For each attempt (by id) the token that the caller holds for its partition.
+            now_utc: Current time, aware.
+
+        Returns:
+            Those that are confirmed, now or from before; for the others the caller's token is not the current one.
+
+        Raises:
+            LedgerError: If an attempt is unknown or was replaced already; nothing was written.
+        """
+        now = utc(now_utc)
+        with self._database.write() as connection:
+            return settling.confirm(connection, list(held), now, held)
+
+    def settle(self, wanted: Collection[Attempt], now_utc: datetime) -> frozenset[str]:
+        """Intend and confirm at once what needs no Delta commit: REFRESH and WITHHOLD.
+
+        Returns:
+            Those settled; the others' tokens are no longer current.
+
+        Raises:
+            ValueError: If an attempt is to PUBLISH or contradicts itself.
+            LedgerError: If an earlier attempt is undecided, or a refresh names content that is not the published one.
+        """
+        now = utc(now_utc)
+        if any(attempt.action is Action.PUBLISH for attempt in wanted):
+            msg = "new content is settled in three steps: intend, commit to Delta, confirm"
+            raise ValueError(msg)
+        with self._database.write() as connection:
+            accepted = settling.intend(connection, wanted)
+            return settling.confirm(connection, [attempt.id for attempt in accepted], now)
+
+    def discard(self, ids: Collection[str], now_utc: datetime, reason: str) -> frozenset[str]:
+        """Record that attempts were given up. Only for those that no reader can see.
+
+        Returns:
+            Those discarded, now or from before; the others are confirmed.
+
+        Raises:
+            LedgerError: If an attempt is unknown.
+        """
+        now = utc(now_utc)
+        with self._database.write() as connection:
+            return settling.discard(connection, ids, now, reason)
+
+    def unconfirmed(self, table: str, keys: Collection[str] | None = None) -> list[Attempt]:
+        """Attempts neither confirmed nor discarded: for whoever leases their partitions to recover or discard.
+
+        Args:
+            table: Table name.
+            keys: Partition keys; None for all.
+        """
+        with self._database.read() as connection:
+            return [
+                found.attempt
+                for condition in conditions(attempts.c.partition_key, keys)
+                for found in settling.tracked(connection, and_(attempts.c.table_name == table, is_undecided, condition))
+            ]
+
+    def attempts(self, ids: Collection[str]) -> dict[str, Tracked]:
+        """Attempts in any state, by id; e.g. of a live file that is not the current snapshot's."""
+        with self._database.read() as connection:
+            return {
+                found.attempt.id: found
+                for condition in conditions(attempts.c.id, ids)
+                for found in settling.tracked(connection, condition)
+            }
+
+    def current(self, table: str, keys: Collection[str] | None = None) -> dict[str, Snapshot]:
+        """The published snapshot per partition that has one.
+
+        Args:
+            table: Table name.
+            keys: Partition keys; None for all.
+        """
+        with self._database.read() as connection:
+            return {
+                snapshot.partition: snapshot
+                for condition in conditions(partitions.c.partition_key, keys)
+                for snapshot in _snapshots(
+                    connection,
+                    select(snapshots)
+                    .join_from(partitions, snapshots)
+                    .where(partitions.c.table_name == table, condition),
+                )
+            }
+
+    def by_path(self, table: str, paths: Collection[str]) -> dict[str, Snapshot]:
+        """The snapshot that published each path, current or replaced, for those that one did."""
+        with self._database.read() as connection:
+            return {
+                snapshot.path: snapshot
+                for condition in conditions(snapshots.c.path, paths)
+                for snapshot in _snapshots(
+                    connection, select(snapshots).where(snapshots.c.table_name == table, condition)
+                )
+            }
+
+    def history(self, table: str, partition: str, *, limit: int = 100) -> list[Snapshot]:
+        """The snapshots of one partition, newest first."""
+        query = (
+            select(snapshots)
+            .where(snapshots.c.table_name == table, snapshots.c.partition_key == partition)
+            .order_by(snapshots.c.transaction_version.desc())
+            .limit(limit)
+        )
+        with self._database.read() as connection:
+            return list(_snapshots(connection, query))
+
+    def settlements(self, table: str, keys: Collection[str] | None = None) -> dict[str, Settlement]:
+        """The last decision per partition that was ever settled.
+
+        Args:
+            table: Table name.
+            keys: Partition keys; None for all.
+        """
+        with self._database.read() as connection:
+            return {
+                settlement.partition: settlement
+                for condition in conditions(partitions.c.partition_key, keys)
+                for settlement in select_settlements(connection, and_(partitions.c.table_name == table, condition))
+            }
+
+    def live_paths(self, table: str) -> frozenset[str]:
+        """Paths that a sweep of orphans must not touch: published, or about to be."""
+        published = select(snapshots.c.path).join_from(partitions, snapshots).where(partitions.c.table_name == table)
+        intended = select(attempts.c.path).where(
+            attempts.c.table_name == table, is_undecided, attempts.c.path.is_not(None)
+        )
+        with self._database.read() as connection:
+            return frozenset(connection.execute(union_all(published, intended)).scalars())
+
+    def counts(self) -> dict[str, Counts]:
+        """Where the partitions of every table stand, by table."""
+        query = (
+            select(
+                partitions.c.table_name,
+                func.count(partitions.c.snapshot_id),
+                func.count().filter(attempts.c.action == Action.WITHHOLD.value),
+                func.sum(attempts.c.quarantined),
+            )
+            .join_from(partitions, attempts, partitions.c.settlement_id == attempts.c.id)
+            .group_by(partitions.c.table_name)
+            .order_by(partitions.c.table_name)
+        )
+        with self._database.read() as connection:
+            return {table: Counts(*map(int, numbers)) for table, *numbers in connection.execute(query)}
+
+
+def select_settlements(connection: Connection, condition: ColumnElement[bool]) -> Iterator[Settlement]:
+    """The current settlements of the ``partitions`` that meet a condition."""
+    shares = load_shares(connection, select(partitions.c.settlement_id).where(condition))
+    query = select(attempts).join_from(partitions, attempts, partitions.c.settlement_id == attempts.c.id)
+    for row in connection.execute(query.where(condition)):
+        yield Settlement(
+            table=row.table_name,
+            partition=row.partition_key,
+            attempt_id=row.id,
+            action=Action(row.action),
+            trace_digest=row.trace_digest,
+            verdict=decode_verdict(row.verdict),
+            quarantined=row.quarantined,
+            shares=shares.get(row.id, ()),
+            settled_utc=row.decided_utc,
+        )
+
+
+def _snapshots(connection: Connection, query: Select[tuple[object, ...]]) -> Iterator[Snapshot]:
+    """The snapshots that a query over ``snapshots`` gives, in its order."""
+    traces = load_traces(connection, query.with_only_columns(snapshots.c.trace_digest))
+    for row in connection.execute(query):
+        yield Snapshot(
+            table=row.table_name,
+            partition=row.partition_key,
+            version=decode_version(row.version),
+            path=row.path,
+            transaction=row.transaction_version,
+            trace=traces[row.trace_digest],
+            published_utc=row.published_utc,
+            attempt_id=row.attempt_id,
+        )
