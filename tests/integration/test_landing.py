@@ -1,0 +1,372 @@
+"""What vendors, disks and crashes do to files on their way in."""
+
+import errno
+import hashlib
+import logging
+import os
+import subprocess
+import sys
+import threading
+from datetime import date
+from pathlib import Path
+
+import pytest
+
+from sh_core.errors import FeedError
+from sh_core.feed import Feed
+from sh_core.partitions import Daily
+from sh_resources.landing import Delivered, Ingested, LandingZone
+
+DAYS = Daily(date(2013, 1, 1), date(2013, 12, 31))
+FEED = Feed("flights", "flights_{partition}.csv", ("a", "b"), DAYS, "team:flights")
+MONDAY, TUESDAY, WEDNESDAY = "2013-01-07", "2013-01-08", "2013-01-09"
+KEYS = (MONDAY, TUESDAY, WEDNESDAY)
+
+
+@pytest.fixture
+def zone(tmp_path: Path) -> LandingZone:
+    (tmp_path / "landing" / FEED.name).mkdir(parents=True)
+    return LandingZone(tmp_path / "landing", tmp_path / "archive")
+
+
+def landed(zone: LandingZone, key: str, content: bytes = b"a,b\n") -> Path:
+    path = zone.root / FEED.name / FEED.expected_file(key)
+    path.write_bytes(content)
+    return path
+
+
+def ingest(zone: LandingZone) -> list[Ingested]:
+    return zone.ingest(FEED, zone.delivered(FEED, KEYS))
+
+
+def archive_files(zone: LandingZone) -> list[Path]:
+    return sorted(path for path in zone.archive.rglob("*") if path.is_file())
+
+
+def place(zone: LandingZone, content: bytes) -> Path:
+    sha256 = hashlib.sha256(content).hexdigest()
+    return zone.archive / FEED.name / sha256[:2] / sha256
+
+
+# --------------------------------------------------------------------------------------------------- finding
+
+
+def test_asked_partitions_are_found_in_the_order_asked(zone: LandingZone) -> None:
+    landed(zone, MONDAY, b"a,b\n1,2\n")
+    landed(zone, TUESDAY, b"")
+    landed(zone, WEDNESDAY)
+    found = zone.delivered(FEED, [TUESDAY, MONDAY, "2013-02-01"])
+    assert list(found.values()) == [
+        Delivered(TUESDAY, "flights_2013-01-08.csv", 0),
+        Delivered(MONDAY, "flights_2013-01-07.csv", 8),
+    ]
+    assert list(found) == [TUESDAY, MONDAY]
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        ".flights_2013-01-07.csv",
+        "flights_2013-01-07.csv.part",
+        "Flights_2013-01-07.csv",
+        "flights_2013-1-7.csv",
+        "flights_20130107.csv",
+        "flights_2013-01-07 (1).csv",
+    ],
+)
+def test_a_file_under_another_name_is_not_taken(zone: LandingZone, name: str) -> None:
+    """Half an upload, or a browser's second copy, is not the day's delivery."""
+    (zone.root / FEED.name / name).write_bytes(b"a,b\n")
+    assert zone.delivered(FEED, KEYS) == {}
+
+
+def test_a_feed_of_dotted_names_finds_nothing(zone: LandingZone) -> None:
+    """A dot means "still being written" to every vendor, whatever a feed is declared like."""
+    feed = Feed("flights", ".{partition}.csv", ("a",), DAYS, "team:flights")
+    (zone.root / FEED.name / f".{MONDAY}.csv").write_bytes(b"a\n")
+    assert zone.delivered(feed, KEYS) == {}
+
+
+def test_one_listing_serves_a_whole_year(zone: LandingZone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a network share 365 looks at single names took minutes a tick."""
+    listings: list[object] = []
+    scandir = os.scandir
+
+    def watched(path: Path) -> object:
+        listings.append(path)
+        return scandir(path)
+
+    monkeypatch.setattr(os, "scandir", watched)
+    landed(zone, MONDAY)
+    assert list(zone.delivered(FEED, DAYS.keys())) == [MONDAY]
+    assert len(listings) == 1
+
+
+def test_a_vendor_without_a_folder_has_not_delivered(zone: LandingZone) -> None:
+    (zone.root / FEED.name).rmdir()
+    assert zone.delivered(FEED, KEYS) == {}
+    assert ingest(zone) == []
+
+
+def test_an_unmounted_landing_zone_is_no_late_vendor(tmp_path: Path) -> None:
+    """Else a hundred vendors are called at night because one disk is missing."""
+    with pytest.raises(FeedError, match="mount"):
+        LandingZone(tmp_path / "gone", tmp_path / "archive").delivered(FEED, KEYS)
+
+
+def test_a_file_in_place_of_the_folder_is_named(zone: LandingZone) -> None:
+    (zone.root / FEED.name).rmdir()
+    (zone.root / FEED.name).write_bytes(b"")
+    with pytest.raises(FeedError, match=r"landing/flights cannot be listed \(Not a directory\)"):
+        zone.delivered(FEED, KEYS)
+
+
+# ------------------------------------------------------------------------------------- what is no plain file
+
+
+def test_links_folders_and_pipes_are_not_deliveries(zone: LandingZone, tmp_path: Path) -> None:
+    """A vendor who may write here must not make us publish ``/etc/passwd``, or wait for a pipe for ever."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"a,b\n1,2\n")
+    folder = zone.root / FEED.name
+    (folder / FEED.expected_file(MONDAY)).symlink_to(secret)
+    (folder / FEED.expected_file(TUESDAY)).mkdir()
+    os.mkfifo(folder / FEED.expected_file(WEDNESDAY))
+    assert zone.delivered(FEED, KEYS) == {}
+
+
+def test_a_file_replaced_since_it_was_listed_is_not_followed(zone: LandingZone, tmp_path: Path) -> None:
+    """The same trick, between our look and our reading."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"a,b\n1,2\n")
+    paths = [landed(zone, key) for key in KEYS]
+    seen = zone.delivered(FEED, KEYS)
+    for path in paths:
+        path.unlink()
+    paths[0].symlink_to(secret)
+    paths[1].mkdir()
+    os.mkfifo(paths[2])
+    rescued = threading.Event()
+
+    def rescue() -> None:
+        rescued.set()
+        os.close(os.open(paths[2], os.O_RDWR))
+
+    rescuer = threading.Timer(10, rescue)
+    rescuer.start()
+    assert zone.ingest(FEED, seen) == []
+    rescuer.cancel()
+    assert not rescued.is_set(), "it waited for somebody to write into the pipe"
+    assert archive_files(zone) == []
+
+
+def test_a_feed_folder_that_leads_elsewhere_is_refused(zone: LandingZone, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / FEED.expected_file(MONDAY)).write_bytes(b"a,b\n")
+    (zone.root / FEED.name).rmdir()
+    (zone.root / FEED.name).symlink_to(elsewhere)
+    with pytest.raises(FeedError, match="leads out of the landing zone"):
+        zone.delivered(FEED, KEYS)
+    with pytest.raises(FeedError, match="leads out of the landing zone"):
+        zone.ingest(FEED, {MONDAY: Delivered(MONDAY, FEED.expected_file(MONDAY), 4)})
+
+
+@pytest.mark.parametrize("name", ["../../secret", "/etc/passwd", f"flights_{TUESDAY}.csv", "../flights_2013-01-07.csv"])
+def test_a_name_that_is_not_that_of_the_partition_is_not_read(zone: LandingZone, name: str) -> None:
+    landed(zone, TUESDAY)
+    with pytest.raises(FeedError, match="nothing was read"):
+        zone.ingest(FEED, {MONDAY: Delivered(MONDAY, name, 4)})
+
+
+# -------------------------------------------------------------------------------------------------- ingesting
+
+
+def test_what_is_hashed_archived_and_handed_on_are_the_same_bytes(zone: LandingZone) -> None:
+    contents = {MONDAY: b"a,b\n1,2\n", TUESDAY: b"", WEDNESDAY: bytes(range(256))}
+    for key, content in contents.items():
+        landed(zone, key, content)
+    taken = ingest(zone)
+    assert [file.partition for file in taken] == list(KEYS)
+    for file in taken:
+        assert file.content == contents[file.partition]
+        assert file.file_name == FEED.expected_file(file.partition)
+        assert file.size_bytes == len(file.content)
+        assert file.sha256 == hashlib.sha256(file.content).hexdigest()
+        assert place(zone, file.content).read_bytes() == file.content
+        assert zone.archived(FEED, file.sha256) == file.content
+    assert len(archive_files(zone)) == len(KEYS)
+
+
+def test_a_file_that_grew_since_it_was_listed_is_taken_as_it_is_read(zone: LandingZone) -> None:
+    """A size from the listing beside the hash of other bytes would make every later comparison fail."""
+    path = landed(zone, MONDAY, b"a,b\n")
+    seen = zone.delivered(FEED, KEYS)
+    path.write_bytes(b"a,b\n1,2\n")
+    (file,) = zone.ingest(FEED, seen)
+    assert (file.content, file.size_bytes) == (b"a,b\n1,2\n", 8)
+    assert zone.archived(FEED, file.sha256) == b"a,b\n1,2\n"
+
+
+def test_a_file_that_changes_while_it_is_taken_in_is_read_once(
+    zone: LandingZone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hash of the first bytes, archive of the second: a replay would fail on a file that nobody damaged."""
+    path = landed(zone, MONDAY, b"first")
+    sha256 = hashlib.sha256
+
+    def rewritten_meanwhile(content: bytes) -> object:
+        path.write_bytes(b"second")
+        return sha256(content)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(hashlib, "sha256", rewritten_meanwhile)
+        (file,) = ingest(zone)
+    assert file.content == b"first"
+    assert zone.archived(FEED, file.sha256) == b"first"
+
+
+def test_a_file_that_vanished_keeps_nobody_back(zone: LandingZone, caplog: pytest.LogCaptureFixture) -> None:
+    """A vendor replaces a file by deleting it first; the other days go on."""
+    paths = [landed(zone, key, key.encode()) for key in KEYS]
+    seen = zone.delivered(FEED, KEYS)
+    paths[1].unlink()
+    with caplog.at_level(logging.WARNING):
+        assert [file.partition for file in zone.ingest(FEED, seen)] == [MONDAY, WEDNESDAY]
+    assert f"{paths[1]} cannot be read (No such file or directory)" in caplog.text
+
+
+def test_the_same_content_is_archived_once_and_left_alone(zone: LandingZone) -> None:
+    """Delivered twice, ingested twice, by two processes: there is nothing to write."""
+    landed(zone, MONDAY, b"same")
+    landed(zone, TUESDAY, b"same")
+    assert [file.sha256 for file in ingest(zone)] == [hashlib.sha256(b"same").hexdigest()] * 2
+    (first,) = archive_files(zone)
+    before = first.stat()
+    ingest(zone)
+    (again,) = archive_files(zone)
+    assert (again.stat().st_ino, again.stat().st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+
+
+def test_archived_files_are_read_only(zone: LandingZone) -> None:
+    """An editor opened on evidence must not save over it."""
+    landed(zone, MONDAY)
+    ingest(zone)
+    (path,) = archive_files(zone)
+    assert path.stat().st_mode & 0o777 == 0o444
+
+
+def test_many_processes_may_ingest_the_same_files(zone: LandingZone) -> None:
+    for key in KEYS:
+        landed(zone, key, key.encode() * 1000)
+    results: list[list[Ingested]] = []
+    threads = [threading.Thread(target=lambda: results.append(ingest(zone))) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert results == [results[0]] * 8
+    assert sorted(archive_files(zone)) == sorted(place(zone, key.encode() * 1000) for key in KEYS)
+
+
+# ----------------------------------------------------------------------------------------- disks and crashes
+
+
+def test_a_full_disk_is_called_by_its_name_and_leaves_nothing_half_done(
+    zone: LandingZone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A truncated file under its full hash would poison every replay to come."""
+    landed(zone, MONDAY)
+
+    def no_space(descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", no_space)
+        with pytest.raises(
+            FeedError, match=r"archive/flights cannot be written \(No space left on device\); make room"
+        ):
+            ingest(zone)
+    assert archive_files(zone) == []
+    assert len(ingest(zone)) == 1
+
+
+def test_a_file_is_on_disk_before_it_has_its_name_and_its_folder_after(
+    zone: LandingZone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power cut an archive must not hold names without content, nor the ledger names without a file."""
+    landed(zone, MONDAY, b"content")
+    final = place(zone, b"content")
+    synced: list[tuple[int, int, bool]] = []
+    beside: list[str] = []
+    fsync = os.fsync
+
+    def watched(descriptor: int) -> None:
+        found = os.fstat(descriptor)
+        synced.append((found.st_ino, found.st_size, final.exists()))
+        beside.extend(path.name for path in final.parent.iterdir())
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    ingest(zone)
+    assert synced[0] == (final.stat().st_ino, len(b"content"), False)
+    # Beside its final place: a rename from another disk would be a copy.
+    assert beside[0].startswith(".")
+    folders = (final.parent, zone.archive / FEED.name, zone.archive)
+    assert {(inode, complete) for inode, _, complete in synced[1:]} == {(f.stat().st_ino, True) for f in folders}
+
+
+KILLED = """
+import os, signal, sys
+from tests.integration.test_landing import FEED, KEYS, LandingZone, Path
+zone = LandingZone(Path(sys.argv[1]), Path(sys.argv[2]))
+seen = zone.delivered(FEED, KEYS)
+calls = 0
+fsync = os.fsync
+def dying(descriptor):
+    global calls
+    calls += 1
+    if calls == int(sys.argv[3]):
+        os.kill(os.getpid(), signal.SIGKILL)
+    fsync(descriptor)
+os.fsync = dying
+zone.ingest(FEED, seen)
+"""
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 4, 5])
+def test_a_process_killed_at_any_step_leaves_only_what_can_be_ignored(zone: LandingZone, step: int) -> None:
+    contents = {key: key.encode() * 10_000 for key in KEYS}
+    for key, content in contents.items():
+        landed(zone, key, content)
+    command = [sys.executable, "-c", KILLED, str(zone.root), str(zone.archive), str(step)]
+    killed = subprocess.run(command, cwd=Path(__file__).parents[2], check=False)
+    assert killed.returncode == -9
+    for path in archive_files(zone):
+        assert path.name.startswith(".") or path == place(zone, path.read_bytes())
+    assert {file.partition: file.content for file in ingest(zone)} == contents
+    for content in contents.values():
+        assert zone.archived(FEED, hashlib.sha256(content).hexdigest()) == content
+
+
+@pytest.mark.parametrize("damage", [b"", b"a,b\n1,3\n", b"a,b\n1,2\n\0"])
+def test_a_damaged_archive_is_never_read_as_if_it_were_whole(zone: LandingZone, damage: bytes) -> None:
+    """A replay from rotten bytes would publish them under the name of the good ones."""
+    landed(zone, MONDAY, b"a,b\n1,2\n")
+    (file,) = ingest(zone)
+    (path,) = archive_files(zone)
+    path.chmod(0o644)
+    path.write_bytes(damage)
+    with pytest.raises(FeedError, match=rf"{path} is damaged.*delete it.*team:flights"):
+        zone.archived(FEED, file.sha256)
+    path.unlink()
+    with pytest.raises(FeedError, match=rf"{path} cannot be read.*restore it from a backup"):
+        zone.archived(FEED, file.sha256)
+    ingest(zone)
+    assert zone.archived(FEED, file.sha256) == b"a,b\n1,2\n"
+
+
+@pytest.mark.parametrize("sha256", ["", "ab", "../../landing/flights/x", "A" * 64, "0" * 63 + "\n", "0" * 64 + "\n"])
+def test_only_a_hash_finds_something_in_the_archive(zone: LandingZone, sha256: str) -> None:
+    with pytest.raises(FeedError, match="no SHA-256"):
+        zone.archived(FEED, sha256)
