@@ -1,0 +1,192 @@
+"""Computing: from delivered files or published inputs to rows that can be judged.
+
+Belongs here: preparing the partitions of one table (what each would be computed from, what is missing) and computing
+those that are wanted. Does not belong here: judging, publishing, choosing which to compute (``engine``).
+Invariant: a transform is run for one partition at a time and sees only that partition's inputs, so its result cannot
+depend on which other partitions happen to share the run; and a crash in one partition is that partition's alone.
+"""
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Literal, TypeVar
+
+import polars as pl
+
+from sh_core.code_version import CodeVersion
+from sh_core.conservation import Handed, not_conserved
+from sh_core.feed import Feed
+from sh_core.table import Station, Table, Transform
+from sh_core.trace import Read, Trace
+from sh_core.verdict import RuleBreach, Unknown
+from sh_resources import inputs
+from sh_resources.clock import Clock
+from sh_resources.landing import LandingZone
+from sh_resources.ledger import Delivery, Ledger
+from sh_resources.raw_csv import read_raw
+from sh_resources.store import Store
+
+READER_VERSION = "raw-1"
+"""Code version of every raw table. Raise it when the same bytes are to be read into other rows than before."""
+
+ENGINE: Literal["in-memory"] = "in-memory"
+"""Polars engine for transforms: a partition fits in memory, and the streaming engine takes longer to start than to
+run."""
+
+TRANSFORM = "transform"
+"""Name under which a crashed transform is reported, in the place of a rule's."""
+
+
+@dataclass(frozen=True, eq=False)
+class Computed:
+    """One partition, computed and not yet judged.
+
+    Attributes:
+        rows: What the transform returned, or the file's records; or why there is nothing.
+        breaches: Table-level rules found broken on the way.
+        handed: Per feed, the arrival whose rows these are, and how many (raw and staged tables).
+    """
+
+    rows: pl.DataFrame | Unknown
+    breaches: tuple[RuleBreach, ...] = ()
+    handed: Mapping[str, Handed] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """What some partitions of a table would be computed from.
+
+    Attributes:
+        traces: Per partition that could be computed now.
+        missing: Per partition that could not: what is not there, in words.
+        compute: Computes some of the partitions that have a trace.
+    """
+
+    traces: Mapping[str, Trace]
+    missing: Mapping[str, tuple[str, ...]]
+    compute: Callable[[Collection[str]], dict[str, Computed]]
+
+
+def prepare_raw(
+    table: Table, feed: Feed, landing: LandingZone, ledger: Ledger, clock: Clock, keys: Collection[str]
+) -> Prepared:
+    """Ingest what has landed for some partitions of a feed, and prepare their raw rows.
+
+    A file that is gone from the landing zone is taken from the archive if it was ever ingested.
+    """
+    ingested = landing.ingest(feed, landing.delivered(feed, keys))
+    fresh = {i.sha256: i.content for i in ingested}
+    ledger.arrivals.record(
+        feed.name,
+        [Delivery(i.partition, i.file_name, i.sha256, i.size_bytes) for i in ingested],
+        clock.now_utc(),
+    )
+    current = ledger.arrivals.current(feed.name, keys)
+    traces = {
+        key: Trace(READER_VERSION, table.contract.version, frozenset({Read(feed.name, key, (), arrival.sha256)}))
+        for key, arrival in current.items()
+    }
+    missing = {key: (f"file {feed.expected_file(key)} of feed {feed.name}",) for key in keys if key not in current}
+
+    def compute(wanted: Collection[str]) -> dict[str, Computed]:
+        files = {}
+        for key in wanted:
+            arrival = current[key]
+            content = fresh.get(arrival.sha256)
+            files[key] = (arrival.file_name, landing.archived(feed, arrival.sha256) if content is None else content)
+        return {
+            key: Computed(raw.frame, raw.breaches, {feed.name: Handed(current[key].id, raw.records)})
+            for key, raw in read_raw(feed, files).items()
+        }
+
+    return Prepared(traces, missing, compute)
+
+
+def prepare_transform(
+    table: Table,
+    transform: Transform,
+    code: CodeVersion,
+    upstream: Mapping[str, Table],
+    store: Store,
+    ledger: Ledger,
+    keys: Collection[str],
+) -> Prepared:
+    """See which inputs of some partitions are published, and prepare to run the transform on them."""
+    sighting = inputs.look(store, ledger, upstream, keys)
+    missing = {key: gap for key in keys if (gap := sighting.missing(table, key))}
+    ready = [key for key in keys if key not in missing]
+    traces = {
+        key: Trace(code.digest, table.contract.version, inputs.reads(table, upstream, sighting, key)) for key in ready
+    }
+    arrivals = _arrivals(table, upstream, ledger, ready)
+
+    def compute(wanted: Collection[str]) -> dict[str, Computed]:
+        loaded = inputs.load(table, upstream, store, sighting, wanted)
+        rows = _run(transform, loaded)
+        breaches: Mapping[str, RuleBreach] = {}
+        if table.station is Station.STAGED:
+            returned = {key: frame for key, frame in rows.items() if isinstance(frame, pl.DataFrame)}
+            breaches = not_conserved({key: list(loaded[key].values()) for key in returned}, returned)
+        return {
+            key: Computed(rows[key], (breaches[key],) if key in breaches else (), _handed(arrivals[key], loaded[key]))
+            for key in wanted
+        }
+
+    return Prepared(traces, missing, compute)
+
+
+def _arrivals(
+    table: Table, upstream: Mapping[str, Table], ledger: Ledger, keys: Collection[str]
+) -> dict[str, dict[str, tuple[str, int]]]:
+    """Per partition, per raw input of a staged table: its feed, and the arrival that it holds."""
+    found: dict[str, dict[str, tuple[str, int]]] = {key: {} for key in keys}
+    if table.station is Station.STAGED:
+        for name, source in upstream.items():
+            if source.feed is not None:
+                for key, settlement in ledger.publications.settlements(name, keys).items():
+                    if settlement.shares:
+                        found[key][name] = (source.feed.name, settlement.shares[0].arrival_id)
+    return found
+
+
+def _handed(arrivals: Mapping[str, tuple[str, int]], frames: Mapping[str, pl.DataFrame]) -> dict[str, Handed]:
+    return {feed: Handed(arrival_id, frames[name].height) for name, (feed, arrival_id) in arrivals.items()}
+
+
+def _run(transform: Transform, loaded: Mapping[str, Mapping[str, pl.DataFrame]]) -> dict[str, pl.DataFrame | Unknown]:
+    """The transform's result for each partition, in parallel; alone where one of them crashes the others."""
+    plans: dict[str, pl.LazyFrame] = {}
+    results: dict[str, pl.DataFrame | Unknown] = {}
+    for key, frames in loaded.items():
+        built = _guarded(partial(transform, **{name: frame.lazy() for name, frame in frames.items()}))
+        if isinstance(built, Unknown):
+            results[key] = built
+        elif isinstance(built, pl.LazyFrame):
+            plans[key] = built
+        else:
+            results[key] = Unknown(TRANSFORM, f"returned {type(built).__name__}, not a polars LazyFrame")
+    together = _guarded(partial(_collect_all, list(plans.values())))
+    if isinstance(together, Unknown):
+        results.update({key: _guarded(partial(_collect, plan)) for key, plan in plans.items()})
+    else:
+        results.update(zip(plans, together, strict=True))
+    return results
+
+
+def _collect_all(plans: list[pl.LazyFrame]) -> list[pl.DataFrame]:
+    return pl.collect_all(plans, engine=ENGINE)
+
+
+def _collect(plan: pl.LazyFrame) -> pl.DataFrame:
+    return plan.collect(engine=ENGINE)
+
+
+_T = TypeVar("_T")
+
+
+def _guarded(call: Callable[[], _T]) -> _T | Unknown:
+    try:
+        return call()
+    except Exception as raised:  # noqa: BLE001 - the boundary around user code: whatever it raises is a verdict, not our crash
+        text = str(raised).strip().splitlines()
+        return Unknown(TRANSFORM, f"{type(raised).__name__}: {text[0] if text else '(no message)'}")

@@ -1,0 +1,209 @@
+"""The engine: brings partitions of one table up to date.
+
+Belongs here: the way of a partition from request to outcome. Does not belong here: Dagster, which asks for partitions
+and shows outcomes; when to ask. Invariant: each requested partition gets exactly one outcome, and none depends on
+another's.
+
+Inputs are looked at only after the leases are held, so that of two runs of one partition the later publisher is also
+the one that saw the newer inputs.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from datetime import timedelta
+from functools import cache
+from itertools import islice
+
+import polars as pl
+
+from sh_core.code_version import CodeVersion, code_version
+from sh_core.conservation import shares_of
+from sh_core.errors import DeclarationError
+from sh_core.gate import Judgement, judge_partitions
+from sh_core.graph import Graph
+from sh_core.outcome import Busy, Outcome, Reused, Waiting
+from sh_core.table import Table, Transform
+from sh_core.verdict import Unknown
+from sh_core.version import Version, digest_groups
+from sh_resources.clock import Clock
+from sh_resources.computing import Computed, Prepared, prepare_raw, prepare_transform
+from sh_resources.landing import LandingZone
+from sh_resources.ledger import Ledger
+from sh_resources.publisher import Candidate, Claim, Publisher
+from sh_resources.store import Store
+
+LOOK_AGAIN_S = 0.2
+"""Seconds between looks at partitions that another run holds."""
+
+CHUNK = 128
+"""Partitions that are read, judged and committed together: bounds memory, and the work that a crash can undo."""
+
+
+class Engine:
+    """Materializes partitions of the tables of one graph."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        store: Store,
+        ledger: Ledger,
+        landing: LandingZone,
+        publisher: Publisher,
+        clock: Clock,
+        *,
+        patience_s: float = 0.0,
+    ) -> None:
+        """Join the adapters.
+
+        Args:
+            graph: The declared tables.
+            store: Published rows and quarantine.
+            ledger: Facts.
+            landing: Delivered files and their archive.
+            publisher: The one door.
+            clock: Time.
+            patience_s: How long to wait for partitions that another run works on, once all others are done. A little
+                more than the length of a lease, so that a run that was killed a moment ago holds nobody up.
+        """
+        self.graph, self.store, self.ledger = graph, store, ledger
+        self.landing, self._publisher, self._clock, self._patience_s = landing, publisher, clock, patience_s
+
+    def materialize(
+        self, name: str, partitions: Sequence[str], *, run_id: str, force: bool = False, chunk: int = CHUNK
+    ) -> Iterator[Outcome]:
+        """Bring partitions of one table up to date, each on its own.
+
+        Args:
+            name: Table.
+            partitions: Keys, each once.
+            run_id: Unique name of who asks, e.g. the Dagster run and step.
+            force: Compute also where nothing changed since the last time.
+            chunk: Partitions handled together.
+
+        Yields:
+            One outcome per partition, chunk by chunk as they are done; those that another run held at first come last.
+
+        Raises:
+            DeclarationError: If the table or a partition does not exist.
+        """
+        table = self.graph[name]
+        for key in partitions:
+            table.partitions.value(key)
+        if len(set(partitions)) != len(partitions):
+            msg = f"table {name}: a partition was asked for twice"
+            raise DeclarationError(msg)
+        busy: list[str] = []
+        for keys in _chunks(partitions, chunk):
+            outcomes = self._settle(table, keys, run_id, force=force)
+            busy += [key for key in keys if key not in outcomes]
+            yield from outcomes.values()
+        deadline = self._clock.now_utc() + timedelta(seconds=self._patience_s)
+        while busy and self._clock.now_utc() < deadline:
+            self._clock.sleep(LOOK_AGAIN_S)
+            outcomes = self._settle(table, busy, run_id, force=force)
+            busy = [key for key in busy if key not in outcomes]
+            yield from outcomes.values()
+        yield from map(Busy, busy)
+
+    def unsettled(self, name: str, partitions: Collection[str]) -> list[str]:
+        """Those partitions that ``materialize`` would compute now: their inputs are there and not those of last time.
+
+        Reading only, apart from ingesting files that have landed.
+        """
+        table = self.graph[name]
+        prepared = self._prepare(table, partitions)
+        before = self.ledger.publications.settlements(name, prepared.traces.keys())
+        settled = {key for key, settlement in before.items() if settlement.trace_digest == prepared.traces[key].digest}
+        return [key for key in partitions if key in prepared.traces and key not in settled]
+
+    def recover(self, run_id: str) -> dict[str, int]:
+        """Finish or discard what stopped processes left half-done in any table, without computing anything.
+
+        Args:
+            run_id: Unique name of who asks.
+
+        Returns:
+            Per table, how many partitions were dealt with; those under a live lease are left alone.
+        """
+        return {t.name: self._publisher.recover(t, run_id) for t in self.graph.tables}
+
+    def _settle(self, table: Table, keys: Sequence[str], run_id: str, *, force: bool) -> dict[str, Outcome]:
+        """Outcomes of those partitions whose lease is free, in the order asked for."""
+        with self._publisher.claim(table, keys, run_id) as claim:
+            outcomes = {o.partition: o for o in self._settle_claimed(table, claim, force=force)}
+        return {key: outcomes[key] for key in keys if key in outcomes}
+
+    def _settle_claimed(self, table: Table, claim: Claim, *, force: bool) -> list[Outcome]:
+        keys = list(claim.tokens)
+        if not keys:
+            return []
+        prepared = self._prepare(table, keys)
+        before = self.ledger.publications.settlements(table.name, prepared.traces.keys())
+        outcomes: list[Outcome] = [Waiting(key, gap) for key, gap in prepared.missing.items()]
+        due = []
+        for key, trace in prepared.traces.items():
+            settled, published = before.get(key), claim.published(key)
+            # Where Delta was changed behind the ledger's back, the partition is computed anew.
+            agree = published is not None or (key not in claim.known and key not in claim.state.files)
+            if settled is not None and settled.trace_digest == trace.digest and agree and not force:
+                root = published.version.root if published else None
+                outcomes.append(Reused(key, settled.action, settled.verdict, root))
+            else:
+                due.append(key)
+        if due:
+            outcomes += self._publisher.publish(claim, self._judged(table, prepared, due))
+        return outcomes
+
+    def _prepare(self, table: Table, keys: Collection[str]) -> Prepared:
+        if table.feed is not None:
+            return prepare_raw(table, table.feed, self.landing, self.ledger, self._clock, keys)
+        if table.transform is None:
+            raise AssertionError(table)  # a Table has a feed or a transform
+        upstream = {i.table: self.graph[i.table] for i in table.inputs}
+        code = self._code(table.transform)
+        return prepare_transform(table, table.transform, code, upstream, self.store, self.ledger, keys)
+
+    @cache  # noqa: B019 - one engine lives as long as its process
+    def _code(self, transform: Transform) -> CodeVersion:
+        code = code_version(transform)
+        self.ledger.sources.keep(code.digest, code.source)
+        return code
+
+    def _judged(self, table: Table, prepared: Prepared, due: Collection[str]) -> dict[str, Candidate]:
+        computed = prepared.compute(due)
+        judgements = _judge(table, computed)
+        versions = _versions(table, judgements)
+        shares = shares_of(judgements, {key: computed[key].handed for key in due}) if table.keeps_lineage else {}
+        return {
+            key: Candidate(judgements[key], versions.get(key), prepared.traces[key], shares.get(key, ())) for key in due
+        }
+
+
+def _chunks(keys: Sequence[str], size: int) -> Iterator[list[str]]:
+    rest = iter(keys)
+    while chunk := list(islice(rest, size)):
+        yield chunk
+
+
+def _judge(table: Table, computed: Mapping[str, Computed]) -> dict[str, Judgement]:
+    frames = {key: c.rows for key, c in computed.items() if isinstance(c.rows, pl.DataFrame)}
+    breaches = {key: c.breaches for key, c in computed.items() if c.breaches}
+    judged = judge_partitions(frames, table.contract, breaches)
+    none = pl.DataFrame()
+    crashed = {
+        key: Judgement(verdict=c.rows, publishable=False, rows=none, broken=none, duplicates=none, rows_judged=0)
+        for key, c in computed.items()
+        if isinstance(c.rows, Unknown)
+    }
+    return {key: crashed[key] if key in crashed else judged[key] for key in computed}
+
+
+def _versions(table: Table, judgements: Mapping[str, Judgement]) -> dict[str, Version]:
+    """Content version of each partition that may be published, hashed in one pass."""
+    good = {key: j.rows.select(table.contract.columns) for key, j in judgements.items() if j.publishable}
+    if not good:
+        return {}
+    rows = pl.concat(list(good.values()))
+    group = pl.concat(
+        [pl.repeat(i, frame.height, dtype=pl.UInt32, eager=True) for i, frame in enumerate(good.values())]
+    )
+    return dict(zip(good, (p.finish() for p in digest_groups(rows, table.contract.key, group, len(good))), strict=True))

@@ -1,0 +1,79 @@
+"""Settings: the one place that reads the environment.
+
+Belongs here: every environment variable, its default and its check. Does not belong here: anything else; all other
+code is given values. Invariant: a setting that cannot work is refused here, with the variable's name.
+
+    SELFHEAL_HOME     state folder (default ``.selfheal`` in the working directory)
+    SELFHEAL_LEDGER   SQLAlchemy URL of the ledger (default: SQLite in the state folder)
+    SELFHEAL_TABLES   Python module whose ``TABLES`` is the graph (default: the flight demo, ``sh_assets.flights``)
+    SELFHEAL_LEASE_S  seconds that a lease lasts without a heartbeat (default 20)
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sh_core.errors import SettingsError
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a process needs to know of its surroundings.
+
+    Attributes:
+        home: State folder, absolute.
+        ledger_url: SQLAlchemy URL.
+        tables_module: Module whose ``TABLES`` is the graph.
+        lease_s: Seconds that a lease lasts without a heartbeat.
+    """
+
+    home: Path
+    ledger_url: str
+    tables_module: str
+    lease_s: float
+
+    @property
+    def landing(self) -> Path:
+        """Where vendors' files land, one folder per feed."""
+        return self.home / "landing"
+
+    @property
+    def archive(self) -> Path:
+        """Where ingested bytes are kept, by content."""
+        return self.home / "archive"
+
+    @property
+    def dagster_home(self) -> Path:
+        """Dagster's own state."""
+        return self.home / "dagster"
+
+
+def load(environment: Mapping[str, str] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        environment: Variables to read; None reads the process's own.
+
+    Raises:
+        SettingsError: If a variable has a value that cannot work.
+    """
+    env = os.environ if environment is None else environment
+    home = Path(env.get("SELFHEAL_HOME") or ".selfheal").expanduser().absolute()
+    if home.exists() and not home.is_dir():
+        msg = f"SELFHEAL_HOME is {home}, which is a file: name a folder"
+        raise SettingsError(msg)
+    text = env.get("SELFHEAL_LEASE_S") or "20"
+    try:
+        lease_s = float(text)
+    except ValueError:
+        lease_s = 0.0
+    if not lease_s >= 1:
+        msg = f"SELFHEAL_LEASE_S is {text!r}: name a number of seconds, at least 1"
+        raise SettingsError(msg)
+    return Settings(
+        home=home,
+        ledger_url=env.get("SELFHEAL_LEDGER") or f"sqlite:///{home / 'ledger.sqlite'}",
+        tables_module=env.get("SELFHEAL_TABLES") or "sh_assets.flights",
+        lease_s=lease_s,
+    )

@@ -1,0 +1,91 @@
+"""Where each declared table and its quarantine are kept.
+
+Belongs here: folders, columns as stored, reading published rows and quarantine. Does not belong here: how Delta is
+written (``delta``), or who may write (``publisher``). Invariant: quarantine rows are evidence; nothing here reads them
+back into a table.
+"""
+
+from collections.abc import Collection
+from pathlib import Path
+
+import polars as pl
+
+from sh_core.columns import LINEAGE
+from sh_core.graph import Graph
+from sh_core.table import Table
+from sh_resources.delta import PartitionedDelta
+from sh_resources.quarantine import QUARANTINE_COLUMNS, masked_evidence
+
+
+class Store:
+    """Published tables and their quarantines under one root."""
+
+    def __init__(self, root: Path, graph: Graph) -> None:
+        """Lay out a graph's tables.
+
+        Args:
+            root: Folder that holds ``tables/<table>`` and ``quarantine/<table>``.
+            graph: The declared tables.
+
+        Raises:
+            DeclarationError: If a table has a column that Delta cannot hold.
+        """
+        self.root = root
+        self._tables = {
+            t.name: PartitionedDelta(root / "tables" / t.name, stored_columns(t), t.partitions) for t in graph.tables
+        }
+        self._quarantines = {
+            t.name: PartitionedDelta(root / "quarantine" / t.name, QUARANTINE_COLUMNS, t.partitions)
+            for t in graph.tables
+        }
+
+    def table(self, table: Table) -> PartitionedDelta:
+        """The Delta table of published rows."""
+        return self._tables[table.name]
+
+    def quarantine(self, table: Table) -> PartitionedDelta:
+        """The Delta table of rows set aside."""
+        return self._quarantines[table.name]
+
+    def published(self, table: Table, partitions: Collection[str] | None = None) -> pl.LazyFrame:
+        """Rows that readers see now.
+
+        Args:
+            table: Which table.
+            partitions: Keys to read; None reads all.
+
+        Returns:
+            Contract columns (and file and line for raw and staged tables), one row per published row.
+        """
+        delta = self.table(table)
+        files = delta.state().files
+        chosen = files.values() if partitions is None else [files[p] for p in partitions if p in files]
+        return delta.scan(chosen, published_columns(table))
+
+    def quarantined(self, table: Table, partitions: Collection[str] | None = None) -> pl.DataFrame:
+        """Rows set aside, with PII masked.
+
+        Args:
+            table: Which table.
+            partitions: Keys to read; None reads all.
+
+        Returns:
+            One row per quarantined row: partition column, ``rules``, ``file``, ``line``, ``row`` (JSON text,
+            PII masked) and ``attempt``.
+        """
+        delta = self.quarantine(table)
+        files = delta.state().files
+        chosen = files.values() if partitions is None else [files[p] for p in partitions if p in files]
+        evidence = delta.scan(chosen).collect()
+        return masked_evidence(evidence, table.contract.pii)
+
+
+def stored_columns(table: Table) -> pl.Schema:
+    """Columns of a table's files: those of the contract but the partition column, and lineage where it is kept."""
+    columns = {name: dtype for name, dtype in table.contract.schema.items() if name != table.partitions.column}
+    return pl.Schema({**columns, **(LINEAGE if table.keeps_lineage else {})})
+
+
+def published_columns(table: Table) -> list[str]:
+    """Columns as readers get them, in the contract's order."""
+    return [*table.contract.columns, *(LINEAGE if table.keeps_lineage else ())]
