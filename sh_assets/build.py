@@ -1,0 +1,97 @@
+"""From a graph of tables to Dagster assets.
+
+Belongs here: one asset per table and feed, and what its body does. Does not belong here: what Dagster is told
+(``describing``, ``telling``, ``wording``), computing (the engine). Invariant: a body asks the engine and tells Dagster,
+chunk by chunk; it decides nothing.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import islice
+from pathlib import Path
+
+import dagster as dg
+
+from sh_assets import telling, wording
+from sh_assets.dagster_private import let_downstream_run
+from sh_assets.describing import describe_checks, describe_feed, describe_table
+from sh_core.graph import Graph
+from sh_core.outcome import Outcome
+from sh_core.table import Table
+from sh_resources.engine import CHUNK, Engine
+
+ENGINE = "engine"
+"""Resource key of the ``Engine``."""
+
+FORCE_TAG = "selfheal/force"
+"""Run tag that, set to ``true``, has every requested partition computed, also where nothing changed."""
+
+OnOutcome = Callable[[Table, Outcome], None]
+
+
+class Request(dg.Config):
+    """How a table is materialized."""
+
+    force: bool = False
+    """Compute also where nothing changed since the last time."""
+
+
+def build(
+    graph: Graph, folder: Callable[[Table], Path], on_outcome: OnOutcome | None = None
+) -> list[dg.AssetsDefinition | dg.AssetSpec]:
+    """Every table and feed of a graph as an asset, with a check per rule.
+
+    Args:
+        graph: The declared tables.
+        folder: Where a table's Delta files are.
+        on_outcome: Told what became of each partition, before Dagster is.
+
+    Returns:
+        Definitions that need an ``Engine`` as the resource ``engine``.
+    """
+    feeds = [describe_feed(t, t.feed) for t in graph.tables if t.feed is not None]
+    return [*feeds, *(_asset(table, folder(table), on_outcome) for table in graph.tables)]
+
+
+def _asset(table: Table, folder: Path, on_outcome: OnOutcome | None) -> dg.AssetsDefinition:
+    @dg.multi_asset(
+        name=table.name,
+        specs=[describe_table(table, folder)],
+        check_specs=describe_checks(table),
+        can_subset=True,  # checks can be deselected, and run alone
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        required_resource_keys={ENGINE},
+    )
+    def body(context: dg.AssetExecutionContext, config: Request):  # noqa: ANN202  # Dagster reads the annotation
+        engine: Engine = getattr(context.resources, ENGINE)
+        if not context.selected_asset_keys:
+            told = telling.recorded(context.partition_keys, table, engine.ledger)
+            telling.tell(context, table, told, {}, engine.ledger)
+            return
+        force = config.force or context.run.tags.get(FORCE_TAG) == "true"
+        failed = _materialize(context, engine, table, on_outcome, force=force)
+        if failed:
+            raise wording.failure(table, failed, len(context.partition_keys))
+        yield let_downstream_run(context)
+
+    return body
+
+
+def _materialize(
+    context: dg.AssetExecutionContext, engine: Engine, table: Table, on_outcome: OnOutcome | None, *, force: bool
+) -> Sequence[Outcome]:
+    """Bring the requested partitions up to date and tell Dagster; returns those that were not published."""
+    counts, failed = Counter[str](), list[Outcome]()
+    rest = iter(context.partition_keys)
+    while keys := list(islice(rest, CHUNK)):
+        tags = telling.input_tags(context.instance, table, keys)
+        outcomes = list(engine.materialize(table.name, keys, run_id=f"{context.run.run_id}:{table.name}", force=force))
+        if on_outcome is not None:
+            for outcome in outcomes:
+                on_outcome(table, outcome)
+        told = telling.settled(outcomes, table, engine.ledger)
+        telling.tell(context, table, told, tags, engine.ledger)
+        counts.update(wording.word(o) for o in outcomes)
+        failed += wording.not_published(outcomes)
+    context.log.info("%s: %s", table.name, wording.summary(counts))
+    return failed

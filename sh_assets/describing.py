@@ -1,0 +1,159 @@
+"""Declarations in Dagster's words.
+
+Belongs here: partitions, asset and check specs, column schemas, code versions. Does not belong here: outcomes
+(``telling``), anything that runs (``build``). Invariant: partition keys and check names are exactly the declared ones.
+"""
+
+import warnings
+from collections.abc import Iterable
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+
+import dagster as dg
+import polars as pl
+
+from sh_core.code_version import code_version
+from sh_core.contract import Split
+from sh_core.feed import Feed
+from sh_core.masking import MASK
+from sh_core.partitions import Daily
+from sh_core.table import Table
+from sh_core.verdict import Level
+from sh_resources.computing import READER_VERSION
+
+_SHORT = 12
+
+
+def table_key(name: str) -> dg.AssetKey:
+    """The asset that a table is."""
+    return dg.AssetKey([name])
+
+
+def feed_key(feed: Feed) -> dg.AssetKey:
+    """The external asset that a feed is."""
+    return dg.AssetKey(["landing", feed.name])
+
+
+def upstream_keys(table: Table) -> list[dg.AssetKey]:
+    """What a table is computed from."""
+    return [table_key(i.table) for i in table.inputs] or [feed_key(feed) for feed in (table.feed,) if feed is not None]
+
+
+def partitions_definition(days: Daily) -> dg.DailyPartitionsDefinition:
+    """The same keys in the same order, those that lie in the future included."""
+    end = datetime.combine(days.end, datetime.min.time(), UTC) + timedelta(days=1)
+    # Dagster's end is exclusive, and days that are not over only exist as far as the offset reaches.
+    ahead = max(0, (end - datetime.now(UTC)).days + 1)
+    return dg.DailyPartitionsDefinition(
+        start_date=days.start.isoformat(), end_date=end.date().isoformat(), timezone="UTC", end_offset=ahead
+    )
+
+
+def describe_feed(table: Table, feed: Feed) -> dg.AssetSpec:
+    """The files of a feed, which arrive without our doing."""
+    columns = [dg.TableColumn(name, "text", description=_marks(None, pii=name in feed.pii)) for name in feed.columns]
+    return dg.AssetSpec(
+        feed_key(feed),
+        description=feed.description or None,
+        group_name=table.group,
+        kinds={"csv"},
+        owners=[feed.owner] if feed.owner else [],
+        partitions_def=partitions_definition(feed.partitions),
+        metadata={"dagster/column_schema": dg.TableSchema(columns), "file_name": feed.file_name},
+    )
+
+
+def describe_table(table: Table, folder: Path) -> dg.AssetSpec:
+    """A table as an asset that logs its own materializations.
+
+    Args:
+        table: The declaration.
+        folder: Where its Delta table is.
+    """
+    contract = table.contract
+    return dg.AssetSpec(
+        table_key(table.name),
+        deps=upstream_keys(table),
+        description=_description(table),
+        group_name=table.group,
+        kinds={"polars", "deltalake"},
+        tags={"station": table.station.value},
+        owners=[contract.owner] if contract.owner else [],
+        partitions_def=partitions_definition(table.partitions),
+        code_version=spec_version(table),
+        skippable=True,
+        metadata={
+            "dagster/column_schema": _column_schema(table),
+            "dagster/table_name": table.name,
+            "dagster/uri": folder.as_uri(),
+            "contract_version": contract.version,
+        },
+    )
+
+
+def describe_checks(table: Table) -> list[dg.AssetCheckSpec]:
+    """One check per rule of the contract and partition."""
+    partitions = partitions_definition(table.partitions)
+    with warnings.catch_warnings():
+        # Partitioned checks are a preview; the release of Dagster is pinned, and tests hold what we use of them.
+        warnings.simplefilter("ignore", dg.PreviewWarning)
+        return [
+            dg.AssetCheckSpec(
+                rule.name,
+                asset=table_key(table.name),
+                description=rule.description,
+                partitions_def=partitions,
+                metadata={"level": rule.level.value, "columns": list(rule.columns)},
+            )
+            for rule in table.contract.rules
+        ]
+
+
+@cache
+def spec_version(table: Table) -> str:
+    """What makes all of a table's partitions stale when it changes: its code and its contract."""
+    code = READER_VERSION if table.transform is None else code_version(table.transform).digest
+    return f"{code[-_SHORT:]}-{table.contract.version[:_SHORT]}"
+
+
+def _description(table: Table) -> str:
+    contract = table.contract
+    key = ", ".join(f"`{c}`" for c in contract.key) or "none: rows have no identity"
+    match contract.on_breach:
+        case Split(max_fraction):
+            policy = f"Broken rows are set aside while they are at most {100 * max_fraction:.3g} % of a partition."
+        case _:
+            policy = "One broken row withholds its partition."
+    rules = [
+        f"- **{r.name}** {'' if r.level is Level.ROW else '(whole partition) '}{r.description}" for r in contract.rules
+    ]
+    return "\n".join([table.description, "", f"**Key** {key}", "", f"**Rules** {policy}", "", *rules])
+
+
+def _column_schema(table: Table) -> dg.TableSchema:
+    contract = table.contract
+    rules = {rule.name for rule in contract.rules}
+    return dg.TableSchema(
+        [
+            dg.TableColumn(
+                name,
+                _type(dtype),
+                description=_marks(contract.units.get(name), pii=name in contract.pii),
+                constraints=dg.TableColumnConstraints(
+                    nullable=f"{name}__not_null" not in rules, other=["key"] if name in contract.key else []
+                ),
+            )
+            for name, dtype in contract.schema.items()
+        ]
+    )
+
+
+def _type(dtype: pl.DataType) -> str:
+    """E.g. ``Datetime(us, UTC)``."""
+    return str(dtype).replace("time_unit=", "").replace("time_zone=", "").replace("'", "")
+
+
+def _marks(unit: str | None, *, pii: bool) -> str | None:
+    said: Iterable[str] = [*([f"in {unit}"] if unit else []), *([f"personal data, shown as {MASK}"] if pii else [])]
+    return ", ".join(said) or None
