@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import polars as pl
 
 from sh_core.columns import FILE, LINE
-from sh_core.gate import Judgement
+from sh_core.partitions import Partitions
 from sh_core.records import ArrivalShare
-from sh_core.verdict import Level, RuleBreach
+from sh_core.verdict import Level, Rule, RuleBreach
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,8 @@ class Handed:
     rows: int
 
 
-CONSERVED = "conserved"
+CONSERVES_ROWS = Rule("conserved", Level.TABLE, (), "Each delivered row occurs exactly once")
+IN_PARTITION = Rule("in_partition", Level.TABLE, (), "Every row belongs to the partition that it was computed for")
 _ROW = [FILE, LINE]
 _ID = ["partition", *_ROW]
 
@@ -72,33 +73,64 @@ def not_conserved(
     return breaches
 
 
+def not_in_partition(returned: Mapping[str, pl.DataFrame], partitions: Partitions) -> dict[str, RuleBreach]:
+    """Find the partitions whose transform returned rows of another one; published, they would change their date.
+
+    Args:
+        returned: Per partition, what the transform returned.
+        partitions: The partition set.
+
+    Returns:
+        A breach of the rule ``in_partition`` for each partition with such rows. A missing or wrongly typed partition
+        column is not judged here (rule ``schema``).
+    """
+    column = partitions.column
+    judged = {key: frame for key, frame in returned.items() if frame.schema.get(column) == partitions.dtype}
+    if not judged:
+        return {}
+    rows = pl.concat(
+        [
+            f.select(pl.lit(key).alias("partition"), pl.col(column), own=partitions.value(key))
+            for key, f in judged.items()
+        ]
+    )
+    strays = rows.filter(pl.col(column).ne_missing(pl.col("own")) & pl.col(column).is_not_null())
+    return {
+        key: RuleBreach(IN_PARTITION.name, Level.TABLE, 1, f"{count} rows have another {column}, e.g. {example}")
+        for key, count, example in strays.group_by("partition").agg(pl.len(), pl.col(column).min()).iter_rows()
+    }
+
+
 def shares_of(
-    judgements: Mapping[str, Judgement], handed: Mapping[str, Mapping[str, Handed]]
+    published: Mapping[str, pl.DataFrame],
+    quarantined: Mapping[str, pl.DataFrame],
+    duplicates: Mapping[str, pl.DataFrame],
+    handed: Mapping[str, Mapping[str, Handed]],
 ) -> dict[str, tuple[ArrivalShare, ...]]:
     """Count what became of the rows of each arrival.
 
     Args:
-        judgements: Per partition, its judged rows, with file and line.
+        published: Per partition, rows to publish, with file and line.
+        quarantined: Per partition, rows set aside.
+        duplicates: Per partition, exact copies dropped.
         handed: Per partition, per feed, the arrival and how many of its rows were handed over.
 
     Returns:
         Per partition, one share for each of its arrivals, also for those without any row.
     """
-    published = _per_feed({p: j.rows for p, j in judgements.items()})
-    quarantined = _per_feed({p: j.broken for p, j in judgements.items()})
-    duplicates = _per_feed({p: j.duplicates for p, j in judgements.items()})
+    good, broken, copies = _per_feed(published), _per_feed(quarantined), _per_feed(duplicates)
     return {
         partition: tuple(
             ArrivalShare(
                 arrival_id=given.arrival_id,
                 arrived=given.rows,
-                published=published[partition, feed],
-                quarantined=quarantined[partition, feed],
-                duplicates=duplicates[partition, feed],
+                published=good[partition, feed],
+                quarantined=broken[partition, feed],
+                duplicates=copies[partition, feed],
             )
             for feed, given in sorted(handed[partition].items())
         )
-        for partition in judgements
+        for partition in handed
     }
 
 
@@ -108,7 +140,7 @@ def _rows(frames: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
 
 def _per_feed(frames: Mapping[str, pl.DataFrame]) -> Counter[tuple[str, str]]:
     counted: Counter[tuple[str, str]] = Counter()
-    filled = [(p, f) for p, f in frames.items() if f.height]
+    filled = [(p, f) for p, f in frames.items() if f.height and FILE in f.columns]
     if filled:
         rows = _rows(filled).with_columns(pl.col(FILE).str.split_exact("/", 1).struct.field("field_0").alias("feed"))
         counted.update({(p, feed): n for p, feed, n in rows.group_by("partition", "feed").len().iter_rows()})
@@ -116,7 +148,7 @@ def _per_feed(frames: Mapping[str, pl.DataFrame]) -> Counter[tuple[str, str]]:
 
 
 def _breach(detail: str) -> RuleBreach:
-    return RuleBreach(CONSERVED, Level.TABLE, 1, detail)
+    return RuleBreach(CONSERVES_ROWS.name, Level.TABLE, 1, detail)
 
 
 def _tell(what: str, rows: pl.DataFrame) -> str:

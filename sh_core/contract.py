@@ -37,7 +37,7 @@ TableRule = Callable[[pl.LazyFrame], bool | pl.LazyFrame]
 LazyFrame of one boolean. Its name is the rule's name, its docstring the rule's description. It is not asked about a
 partition without rows."""
 
-SCHEMA, PARSE, HEADER, CONSERVED = "schema", "parse", "header", "conserved"
+SCHEMA, PARSE, HEADER = "schema", "parse", "header"
 KEY_UNIQUE, ROWS_MIN, ROWS_MAX = "key__unique", "rows__min", "rows__max"
 
 
@@ -157,7 +157,7 @@ class Contract:
 
     @cached_property
     def _pandera(self) -> pa.DataFrameSchema:
-        # Kept: Pandera builds a model's schema per thread, and forgets a check's name= when it builds it again.
+        # Kept, because Pandera builds a model's schema anew in every thread.
         return self.model.to_schema() if isinstance(self.model, type) else self.model
 
     @cached_property
@@ -246,12 +246,9 @@ class Contract:
         }
         return fingerprint("sh-contract-1", [json.dumps(canonical(decided))]).hex()
 
-    def conserving(self) -> "Contract":
-        """The same contract for a staged table: each delivered row must occur exactly once."""
-        sentence = "Each delivered row occurs exactly once"
-        return dataclasses.replace(
-            self, framework_rules=(*self.framework_rules, Rule(CONSERVED, Level.TABLE, (), sentence))
-        )
+    def with_rules(self, *rules: Rule) -> "Contract":
+        """The same contract with rules that the framework judges before the gate."""
+        return dataclasses.replace(self, framework_rules=(*self.framework_rules, *rules))
 
 
 def raw_contract(feed: Feed) -> Contract:

@@ -87,10 +87,10 @@ def quantise(frame: pl.DataFrame, quanta: Mapping[str, float]) -> pl.DataFrame:
 
 def _rounded(name: str, dtype: pl.DataType, quantum: float) -> pl.Expr:
     value = pl.col(name).cast(pl.Float64)
-    steps_per_unit = round(1 / quantum)
-    if math.isclose(steps_per_unit * quantum, 1, rel_tol=1e-12):
-        # 0.01 has no exact binary form, 100 has: dividing by it yields the float that is written 12.34.
-        rounded = (value * steps_per_unit).round(mode="half_to_even") / steps_per_unit
+    decimals = round(-math.log10(quantum))
+    if decimals >= 0 and math.isclose(10.0**-decimals, quantum, rel_tol=1e-12):
+        # Yields the float that is written 33.98. Dividing 3398 by 100 does not: Polars multiplies by 0.01 instead.
+        rounded = value.round(decimals, mode="half_to_even")
     else:
         rounded = (value / quantum).round(mode="half_to_even") * quantum
     exact_steps = 2.0**22 if dtype == pl.Float32 else 2.0**50

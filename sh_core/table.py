@@ -18,6 +18,7 @@ from enum import StrEnum
 
 import polars as pl
 
+from sh_core.conservation import CONSERVES_ROWS, IN_PARTITION
 from sh_core.contract import Contract, raw_contract
 from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
@@ -146,7 +147,7 @@ def table(
             raise DeclarationError(msg)
         return Table(
             name=name or function.__name__,
-            contract=contract if station is not Station.STAGED else contract.conserving(),
+            contract=contract.with_rules(IN_PARTITION, *([CONSERVES_ROWS] if station is Station.STAGED else [])),
             partitions=partitions,
             station=station,
             inputs=tuple(Input(p, narrowed.get(p)) for p in parameters),

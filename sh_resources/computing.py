@@ -14,7 +14,7 @@ from typing import Literal, TypeVar
 import polars as pl
 
 from sh_core.code_version import CodeVersion
-from sh_core.conservation import Handed, not_conserved
+from sh_core.conservation import Handed, not_conserved, not_in_partition
 from sh_core.feed import Feed
 from sh_core.table import Station, Table, Transform
 from sh_core.trace import Read, Trace
@@ -123,12 +123,12 @@ def prepare_transform(
     def compute(wanted: Collection[str]) -> dict[str, Computed]:
         loaded = inputs.load(table, upstream, store, sighting, wanted)
         rows = _run(transform, loaded)
-        breaches: Mapping[str, RuleBreach] = {}
+        returned = {key: frame for key, frame in rows.items() if isinstance(frame, pl.DataFrame)}
+        found = [not_in_partition(returned, table.partitions)]
         if table.station is Station.STAGED:
-            returned = {key: frame for key, frame in rows.items() if isinstance(frame, pl.DataFrame)}
-            breaches = not_conserved({key: list(loaded[key].values()) for key in returned}, returned)
+            found.append(not_conserved({key: list(loaded[key].values()) for key in returned}, returned))
         return {
-            key: Computed(rows[key], (breaches[key],) if key in breaches else (), _handed(arrivals[key], loaded[key]))
+            key: Computed(rows[key], tuple(b[key] for b in found if key in b), _handed(arrivals[key], loaded[key]))
             for key in wanted
         }
 
@@ -158,7 +158,7 @@ def _run(transform: Transform, loaded: Mapping[str, Mapping[str, pl.DataFrame]])
     plans: dict[str, pl.LazyFrame] = {}
     results: dict[str, pl.DataFrame | Unknown] = {}
     for key, frames in loaded.items():
-        built = _guarded(partial(transform, **{name: frame.lazy() for name, frame in frames.items()}))
+        built: object = _guarded(partial(transform, **{name: frame.lazy() for name, frame in frames.items()}))
         if isinstance(built, Unknown):
             results[key] = built
         elif isinstance(built, pl.LazyFrame):

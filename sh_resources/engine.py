@@ -21,6 +21,7 @@ from sh_core.errors import DeclarationError
 from sh_core.gate import Judgement, judge_partitions
 from sh_core.graph import Graph
 from sh_core.outcome import Busy, Outcome, Reused, Waiting
+from sh_core.records import ArrivalShare
 from sh_core.table import Table, Transform
 from sh_core.verdict import Unknown
 from sh_core.version import Version, digest_groups
@@ -172,7 +173,7 @@ class Engine:
         computed = prepared.compute(due)
         judgements = _judge(table, computed)
         versions = _versions(table, judgements)
-        shares = shares_of(judgements, {key: computed[key].handed for key in due}) if table.keeps_lineage else {}
+        shares = _shares(judgements, computed) if table.keeps_lineage else {}
         return {
             key: Candidate(judgements[key], versions.get(key), prepared.traces[key], shares.get(key, ())) for key in due
         }
@@ -195,6 +196,17 @@ def _judge(table: Table, computed: Mapping[str, Computed]) -> dict[str, Judgemen
         if isinstance(c.rows, Unknown)
     }
     return {key: crashed[key] if key in crashed else judged[key] for key in computed}
+
+
+def _shares(
+    judgements: Mapping[str, Judgement], computed: Mapping[str, Computed]
+) -> dict[str, tuple[ArrivalShare, ...]]:
+    return shares_of(
+        {key: j.rows for key, j in judgements.items()},
+        {key: j.broken for key, j in judgements.items()},
+        {key: j.duplicates for key, j in judgements.items()},
+        {key: c.handed for key, c in computed.items()},
+    )
 
 
 def _versions(table: Table, judgements: Mapping[str, Judgement]) -> dict[str, Version]:

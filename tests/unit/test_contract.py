@@ -14,6 +14,7 @@ import polars as pl
 import pytest
 from pandera.engines.polars_engine import DateTime
 
+from sh_core.conservation import CONSERVES_ROWS
 from sh_core.contract import Contract, Split, Withhold, field, raw_contract
 from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
@@ -59,7 +60,9 @@ class TestWhatIsDerived:
     def test_rules_have_stable_names_in_order_because_dashboards_and_alerts_refer_to_them(self) -> None:
         names = [
             rule.name
-            for rule in weather(min_rows=1, max_rows=9, table_rules=(covers_every_airport,)).conserving().rules
+            for rule in weather(min_rows=1, max_rows=9, table_rules=(covers_every_airport,))
+            .with_rules(CONSERVES_ROWS)
+            .rules
         ]
         assert names == [
             "schema",
@@ -82,7 +85,9 @@ class TestWhatIsDerived:
         assert all(re.fullmatch(r"[A-Za-z0-9_]+", rule.name) for rule in weather().rules)
 
     def test_only_rules_about_single_rows_can_quarantine_rows(self) -> None:
-        table_level = {rule.name for rule in weather(min_rows=1).conserving().rules if rule.level is Level.TABLE}
+        table_level = {
+            rule.name for rule in weather(min_rows=1).with_rules(CONSERVES_ROWS).rules if rule.level is Level.TABLE
+        }
         assert table_level == {"schema", "conserved", "key__unique", "rows__min"}
 
     def test_every_rule_says_in_a_sentence_what_it_wants(self) -> None:
@@ -250,7 +255,7 @@ class TestVersion:
     )
     def test_what_decides_about_rows_changes_it(self, changes: dict[str, Any]) -> None:
         assert weather(**changes).version != weather().version
-        assert weather().conserving().version != weather().version
+        assert weather().with_rules(CONSERVES_ROWS).version != weather().version
 
     def test_the_share_that_a_policy_tolerates_changes_it(self) -> None:
         assert weather(on_breach=Split(0.01)).version != weather(on_breach=Split(0.02)).version
