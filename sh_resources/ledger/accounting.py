@@ -5,6 +5,7 @@ Belongs here: bringing together what the raw and the staged table made of each a
 table said counts only for the raw content that it read, by version; not for whatever replaced it since.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, func, select
@@ -53,13 +54,15 @@ def accounts(connection: Connection, feed: str, raw_table: str, staged_table: st
         staged = {s.partition: s for s in settled if s.partition in fresh}
     sizes = _sizes(connection, feed, raw_table)
 
+    delivered = select_arrivals(connection, arrivals.c.feed == feed)
+    of_feed = {arrival.id for arrival in delivered}
     found: list[ArrivalAccount] = []
-    for arrival in select_arrivals(connection, arrivals.c.feed == feed):
+    for arrival in delivered:
         raw = _raw_share(arrival, raw_settled.get(arrival.partition), sizes.get(arrival.id))
         account = account_of(
             superseded=arrival.superseded_by is not None,
             raw=raw,
-            staged=None if raw is None else _staged_share(raw, staged.get(arrival.partition)),
+            staged=None if raw is None else _staged_share(raw, staged.get(arrival.partition), of_feed),
         )
         found.append(ArrivalAccount(arrival, account, is_read=raw is not None))
     return found
@@ -75,22 +78,24 @@ def _raw_share(arrival: Arrival, settlement: Settlement | None, size: int | None
     return None if size is None else ArrivalShare(arrival.id, arrived=size, pending=size)
 
 
-def _staged_share(raw: ArrivalShare, settlement: Settlement | None) -> ArrivalShare | None:
+def _staged_share(raw: ArrivalShare, settlement: Settlement | None, of_feed: Collection[int]) -> ArrivalShare | None:
     """What the staged table made of the rows of the one arrival whose rows the raw partition holds.
 
-    All shares count, whichever arrival they name: after a delivery with equal content the raw table names the new
-    arrival, while the staged one, for which nothing changed, still names the old one.
+    All shares of the feed count, whichever arrival they name: after a delivery with equal content the raw table names
+    the new arrival, while the staged one, for which nothing changed, still names the old one. The staged table may
+    read other feeds as well.
     """
     if settlement is None:
         return None
     if settlement.action is Action.WITHHOLD:
         return ArrivalShare(raw.arrival_id, arrived=raw.published, pending=raw.published)
+    ours = [share for share in settlement.shares if share.arrival_id in of_feed]
     return ArrivalShare(
         raw.arrival_id,
-        arrived=sum(share.arrived for share in settlement.shares),
-        published=sum(share.published for share in settlement.shares),
-        quarantined=sum(share.quarantined for share in settlement.shares),
-        duplicates=sum(share.duplicates for share in settlement.shares),
+        arrived=sum(share.arrived for share in ours),
+        published=sum(share.published for share in ours),
+        quarantined=sum(share.quarantined for share in ours),
+        duplicates=sum(share.duplicates for share in ours),
     )
 
 
