@@ -1,0 +1,47 @@
+"""The project's folder and Dagster's: where Dagster's own files come from and where they go.
+
+Belongs here: finding the checkout, preparing DAGSTER_HOME. Does not belong here: reading the environment
+(``settings``), starting anything (``serve``). Invariant: a ``dagster.yaml`` that is in place is left as it is: it may
+name somebody's production storage.
+"""
+
+import os
+from pathlib import Path
+
+import sh_defs
+from sh_core.errors import SettingsError
+from sh_resources.settings import Settings
+
+
+def project_file(name: str) -> Path:
+    """A file that lies beside the packages, such as ``dagster.yaml``.
+
+    Raises:
+        SettingsError: If the packages were installed without it.
+    """
+    found = Path(sh_defs.__file__).resolve().parents[1] / name
+    if not found.is_file():
+        msg = f"{found} is missing: run from a checkout of the project, installed with pip install --editable ."
+        raise SettingsError(msg)
+    return found
+
+
+def prepare_dagster_home(settings: Settings) -> Path:
+    """Create Dagster's folder with the project's ``dagster.yaml`` in it, where there is none yet.
+
+    Raises:
+        SettingsError: If the folder cannot be created or written.
+    """
+    home = settings.dagster_home
+    target = home / "dagster.yaml"
+    try:
+        home.mkdir(parents=True, exist_ok=True)
+        if not target.exists():
+            # Another process may do the same: whole files replace each other, and both are equal.
+            temporary = home / f".dagster.yaml.{os.getpid()}.tmp"
+            temporary.write_bytes(project_file("dagster.yaml").read_bytes())
+            temporary.replace(target)
+    except OSError as error:
+        msg = f"the state folder {settings.home} cannot be written ({error.strerror}): name another in SELFHEAL_HOME"
+        raise SettingsError(msg) from error
+    return home

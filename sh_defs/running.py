@@ -1,0 +1,87 @@
+"""Running: materializing a table in this process, as a run that the web interface shows like its own.
+
+Belongs here: cutting a wish for partitions into runs. Does not belong here: what a run does (``sh_assets.build``).
+Invariant: every wished partition is asked for in exactly one run.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+
+import dagster as dg
+
+from sh_assets.build import FORCE_TAG
+from sh_assets.dagster_private import run_here
+from sh_assets.describing import table_key
+from sh_core.table import Table
+
+LOCATION = "selfheal"
+"""Name of the code location, as in ``workspace.yaml``."""
+
+
+@dataclass(frozen=True)
+class Ran:
+    """One run that is over.
+
+    Attributes:
+        run_id: Dagster's id.
+        partitions: The partitions it was asked for, in order.
+        success: Whether all of them are published.
+    """
+
+    run_id: str
+    partitions: tuple[str, ...]
+    success: bool
+
+
+def run_table(
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    table: Table,
+    partitions: Collection[str],
+    *,
+    force: bool = False,
+) -> list[Ran]:
+    """Materialize partitions of one table and keep the runs in Dagster's storage.
+
+    Dagster names the partitions of a run by the first and the last, so each span without gaps takes a run of its own.
+
+    Args:
+        instance: Where the runs are kept.
+        defs: From ``sh_defs.definitions``, holding the table.
+        table: The table.
+        partitions: Partition keys.
+        force: Compute also where nothing changed.
+
+    Returns:
+        One entry per run. A run fails if one of its partitions was not published; the others of it are, all the same.
+
+    Raises:
+        DeclarationError: If a partition does not exist; nothing was run then.
+    """
+    for key in partitions:
+        table.partitions.value(key)
+    extra = {FORCE_TAG: "true"} if force else {}
+    runs = []
+    for span in _spans(table.partitions.keys(), frozenset(partitions)):
+        run = run_here(instance, defs, table_key(table.name), {**_tags(span), **extra}, LOCATION)
+        runs.append(Ran(run.run_id, span, run.success))
+    return runs
+
+
+def _tags(span: Sequence[str]) -> dict[str, str]:
+    if len(span) == 1:
+        return {"dagster/partition": span[0]}
+    return {"dagster/asset_partition_range_start": span[0], "dagster/asset_partition_range_end": span[-1]}
+
+
+def _spans(keys: Sequence[str], wanted: frozenset[str]) -> Iterator[tuple[str, ...]]:
+    """Wanted keys in order, cut where they are not neighbours."""
+    span: list[str] = []
+    for key in keys:
+        if key in wanted:
+            span.append(key)
+        elif span:
+            yield tuple(span)
+            span = []
+    if span:
+        yield tuple(span)

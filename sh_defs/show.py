@@ -1,0 +1,137 @@
+"""Showing: the report and the accounts, for people at a terminal.
+
+Belongs here: tables and sentences made of facts. Does not belong here: gathering them (``report``). Invariant: shows
+what it is given, and no row that was not masked before.
+"""
+
+import json
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table as Grid
+
+from sh_core.accounts import RowAccount
+from sh_core.records import Incident
+from sh_defs.report import FeedAccount, Quarantined, Report, Specimen, TableStanding, total_of
+
+INCIDENTS_SHOWN = 10
+
+_TERMS = ("arrived", "published", "quarantined", "duplicates", "pending", "superseded")
+
+
+def accounts(console: Console, feeds: Iterable[FeedAccount]) -> None:
+    """A row per feed: where its rows are."""
+    every = tuple(feeds)
+    total = total_of(every)
+    _title(console, f"Where every row of {total.arrivals:,} delivered files is")
+    grid = _grid("feed", *_TERMS, "missing")
+    for account in every:
+        grid.add_row(account.feed, *_account(account.rows))
+    grid.add_section()
+    grid.add_row("total", *_account(total.rows), style="bold")
+    console.print(grid)
+    if total.unread:
+        console.print(
+            f"[yellow]{total.unread:,} of the files are not read yet[/]: nobody knows how many rows they have."
+        )
+
+
+def tables(console: Console, standings: Iterable[TableStanding]) -> None:
+    """A row per table: what its readers see."""
+    _title(console, "What readers see")
+    grid = _grid("table", "partitions", "rows", "withheld", "quarantined", "content root")
+    for t in standings:
+        withheld = f"[yellow]{len(t.withheld):,}[/]" if t.withheld else "0"
+        grid.add_row(
+            t.table, f"{len(t.roots):,}", f"{t.rows:,}", withheld, f"{t.quarantined:,}", f"[dim]{t.root[:12]}[/]"
+        )
+    console.print(grid)
+
+
+def quarantined(console: Console, found: Iterable[Quarantined]) -> None:
+    """A row per table and rule."""
+    every = tuple(found)
+    if not every:
+        console.print("\nNo row is in quarantine.")
+        return
+    _title(console, "Rows in quarantine, by the rule they break")
+    grid = _grid("table", "rule", "rows", left=2)
+    for q in every:
+        grid.add_row(q.table, q.rule, f"{q.rows:,}")
+    console.print(grid)
+
+
+def incidents(console: Console, opened: Iterable[Incident]) -> None:
+    """Open incidents, the oldest first."""
+    every = tuple(opened)
+    if not every:
+        console.print("\nNo incident is open.")
+        return
+    _title(console, f"Open incidents ({len(every):,}): what they name is withheld until it is healed")
+    grid = _grid("since", "table", "partition", "cause", left=4)
+    for i in every[:INCIDENTS_SHOWN]:
+        grid.add_row(f"{i.opened_utc:%Y-%m-%d %H:%M} UTC", i.table, i.partition, escape(i.cause_key))
+    console.print(grid)
+    if len(every) > INCIDENTS_SHOWN:
+        console.print(f"  and {len(every) - INCIDENTS_SHOWN:,} more")
+
+
+def specimen(console: Console, example: Specimen) -> None:
+    """One quarantined row: where it came from, what is wrong with it."""
+    _title(console, f"One of them, set aside from {example.table} {example.partition}")
+    for rule, says in example.rules.items():
+        console.print(f"breaks   [red]{escape(rule)}[/]: {escape(says)}", highlight=False)
+    if example.file is not None:
+        console.print(f"came in  {escape(example.file)}, line {example.line}", highlight=False)
+    cells = (_cell(name, value, suspect=name in example.suspects) for name, value in example.row.items())
+    console.print(f"reads    {'  '.join(cells)}", highlight=False)
+
+
+def next_steps(console: Console, home: Path, report: Report) -> None:
+    """How long it took, and what to do next."""
+    if not report.runs:
+        console.print("\nEverything was up to date: nothing was run.")
+    parts = "  ".join(f"{part} {s:.1f}" for part, s in report.seconds.items())
+    shown = _near(home)
+    is_makes = shown == Path(".selfheal") and Path("Makefile").is_file()
+    query = f"import polars as pl; print(pl.read_delta('{shown}/tables/mart_daily_delays'))"
+    console.print()
+    for what, how in (
+        ("Seconds", parts),
+        ("In Dagster", "make dev" if is_makes else f"selfheal dev --home {shown}"),
+        ("Query a table", f'{_near(Path(sys.executable))} -c "{query}"'),
+        ("Whole report", str(shown / "report.json")),
+    ):
+        console.print(f"[bold]{what:<14}[/]{escape(how)}", highlight=False, soft_wrap=True)
+
+
+def _near(path: Path) -> Path:
+    """A path as one would type it here."""
+    here = Path.cwd()
+    return path.relative_to(here) if path.is_relative_to(here) else path
+
+
+def _cell(name: str, value: object, *, suspect: bool) -> str:
+    text = escape(f"{name}={json.dumps(value, ensure_ascii=False)}")
+    return f"[red]{text}[/]" if suspect else text
+
+
+def _title(console: Console, text: str) -> None:
+    console.print(f"\n[bold]{escape(text)}[/]", highlight=False)
+
+
+def _account(rows: RowAccount) -> list[str]:
+    missing = f"[bold red]{rows.missing:,}[/]" if rows.missing else "[green]0[/]"
+    return [*(f"{getattr(rows, term):,}" for term in _TERMS), missing]
+
+
+def _grid(*columns: str, left: int = 1) -> Grid:
+    """A table whose first columns are text and whose others are numbers, narrow enough for 80 characters."""
+    grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, show_edge=False)
+    for number, name in enumerate(columns):
+        grid.add_column(name, justify="left" if number < left else "right", no_wrap=True)
+    return grid
