@@ -17,7 +17,11 @@ UNPARSED = "_unparsed"
 """Columns of the row whose text could not be parsed (List[String]); ``WHOLE_LINE`` when not even the line could be."""
 
 TEXT = "_text"
-"""The line as it came, only for lines that could not be parsed (String); kept in quarantine."""
+"""What was delivered, only for rows with something that could not be parsed (String): the line, or its cells. Kept in
+quarantine."""
+
+PASSED_ON = (FILE, LINE, UNPARSED, TEXT)
+"""What a staged transform must pass on unchanged: ``parse`` returns it, the gate needs it."""
 
 RULES = "_rules"
 """In quarantine: every rule that the row broke (List[String]); ``parse:dep_time`` names the column that did not
@@ -26,7 +30,7 @@ parse."""
 WHOLE_LINE = "*"
 
 LINEAGE: dict[str, pl.DataType] = {FILE: pl.String(), LINE: pl.Int64()}
-"""Columns that a staged transform must pass through unchanged, so that every row stays accounted for."""
+"""Columns that raw and staged tables publish beside their contract's, so that every row stays accounted for."""
 
 
 def is_system(name: str) -> bool:

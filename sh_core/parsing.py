@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from sh_core.columns import FILE, LINE, UNPARSED
+from sh_core.columns import FILE, LINE, TEXT, UNPARSED
 
 NOT_AVAILABLE = ("NA", "")
 """Texts that say "no value here" rather than a value that went wrong."""
@@ -87,10 +87,12 @@ def parse(raw: pl.LazyFrame, /, *, na: Collection[str] = NOT_AVAILABLE, **column
         **columns: Name of each typed column and its parser.
 
     Returns:
-        One row per delivered row, in the same order: the typed columns, ``_file``, ``_line`` and ``_unparsed``
-        (List[String]: the typed columns that are null although text was delivered for them; empty where there is none).
+        One row per delivered row, in the same order: the typed columns, ``_file``, ``_line``, ``_unparsed``
+        (List[String]: the typed columns that are null although text was delivered for them; empty where there is none)
+        and ``_text`` (String: the delivered cells of a row with such a column, null for all others).
     """
-    cells = pl.col(list(dict.fromkeys(source for parser in columns.values() for source in parser.sources)))
+    read = list(dict.fromkeys(source for parser in columns.values() for source in parser.sources))
+    cells = pl.col(read)
     # A delivered and a typed column may share a name (``flight``), so the delivered ones step aside under ``_text_``.
     present = raw.with_columns(pl.when(~cells.is_in(list(na))).then(cells).name.keep())
     typed = present.select(
@@ -104,7 +106,12 @@ def parse(raw: pl.LazyFrame, /, *, na: Collection[str] = NOT_AVAILABLE, **column
         if parser.can_fail
     ]
     unparsed = pl.concat_list(failed).list.drop_nulls() if failed else pl.lit([], dtype=pl.List(pl.String))
-    return typed.select(*columns, FILE, LINE, unparsed.alias(UNPARSED))
+    came_as = pl.concat_str(
+        [pl.format("{}={}", pl.lit(source), pl.col(f"_text_{source}").fill_null("")) for source in read], separator=" "
+    )
+    rows = typed.select(*columns, FILE, LINE, unparsed.alias(UNPARSED), came_as.alias(TEXT))
+    # Evidence for the quarantine: of a cell that did not parse, nothing else is left of what it said.
+    return rows.with_columns(pl.when(pl.col(UNPARSED).list.len() > 0).then(TEXT).alias(TEXT))
 
 
 def _day_from(text: pl.Expr, pattern: str) -> pl.Expr:

@@ -23,13 +23,13 @@ from pathlib import Path
 
 import polars as pl
 import stamina
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Schema, Transaction
+from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
 from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
-from polars.datatypes import DataTypeClass
 
 from sh_core.errors import CommitConflictError, DeclarationError, StoreError
 from sh_core.partitions import Partitions
+from sh_resources.delta_types import delta_schema
 
 CHECKPOINT_EVERY = 50
 """Commits between checkpoints of a table's log, each followed by a clean-up of what the checkpoint made superfluous."""
@@ -44,22 +44,6 @@ COMMIT_TRIES = 60
 
 StillMine = Callable[[Collection[str]], Collection[str]]
 """Of these partitions, those whose lease the caller still holds."""
-
-_HOLDABLE = frozenset(
-    {
-        pl.Boolean,
-        pl.Int8,
-        pl.Int16,
-        pl.Int32,
-        pl.Int64,
-        pl.Float32,
-        pl.Float64,
-        pl.Decimal,
-        pl.String,
-        pl.Binary,
-        pl.Date,
-    }
-)
 
 _NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
 
@@ -129,7 +113,7 @@ class PartitionedDelta:
         self.folder = folder
         self.partitions = partitions
         self.columns = pl.Schema(columns)
-        self._schema = _delta_schema({partitions.column: partitions.dtype, **columns}, folder.name)
+        self._schema = delta_schema({partitions.column: partitions.dtype, **columns}, folder.name)
 
     # ---- writing
 
@@ -401,36 +385,6 @@ def _live_files(delta: DeltaTable, column: str) -> dict[str, DataFile]:
             raise StoreError(msg)
         live[partition] = DataFile(partition, path, rows, size)
     return live
-
-
-def _delta_schema(columns: Mapping[str, pl.DataType], table: str) -> Schema:
-    for name, dtype in columns.items():
-        if not _is_holdable(dtype):
-            msg = (
-                f"table {table}: column {name} has type {dtype}, which a Delta table cannot hold: use Boolean, "
-                "Int8 to Int64, Float32, Float64, Decimal, String, Binary, Date, Datetime in microseconds (UTC or "
-                "without zone), or List and Struct of these"
-            )
-            raise DeclarationError(msg)
-    return Schema.from_arrow(
-        pl.DataFrame(schema=pl.Schema(columns)).to_arrow(compat_level=pl.CompatLevel.oldest()).schema
-    )
-
-
-def _is_holdable(dtype: pl.DataType) -> bool:
-    match dtype:
-        case pl.Datetime():
-            return dtype.time_unit == "us" and dtype.time_zone in (None, "UTC")
-        case pl.List():
-            return _is_holdable(_instance(dtype.inner))
-        case pl.Struct():
-            return all(_is_holdable(_instance(f.dtype)) for f in dtype.fields)
-        case _:
-            return dtype.base_type() in _HOLDABLE
-
-
-def _instance(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
-    return dtype if isinstance(dtype, pl.DataType) else dtype()
 
 
 def _first_line(error: Exception) -> str:

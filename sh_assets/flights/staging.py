@@ -10,7 +10,7 @@ import polars as pl
 from sh_assets.flights.contracts import STG_FLIGHTS, STG_WEATHER
 from sh_assets.flights.feeds import DAYS
 from sh_assets.flights.zones import NEW_YORK, utc_of_local, with_next_on_clock
-from sh_core.columns import FILE, LINE, UNPARSED
+from sh_core.columns import PASSED_ON
 from sh_core.parsing import hhmm, instant, integer, number, parse, text, year_month_day
 from sh_core.table import Station, table
 
@@ -80,9 +80,7 @@ def stg_flights(
         "sched_dep_hour_utc",
         "dep_clock_min",
         "arr_clock_min",
-        FILE,
-        LINE,
-        UNPARSED,
+        *PASSED_ON,
     )
 
 

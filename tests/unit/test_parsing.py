@@ -82,6 +82,7 @@ def test_each_row_names_exactly_its_own_columns_also_where_raw_and_typed_share_a
         "_file": ["f"] * 3,
         "_line": [2, 3, 4],
         "_unparsed": [["delay_min"], ["flight", "delay_min"], []],
+        "_text": ["flight=1 delay=x", "flight=one delay=2.5", None],
     }
     assert rows.schema["_unparsed"] == pl.List(pl.String)
 
@@ -118,3 +119,10 @@ def test_no_text_becomes_a_silent_null(cells: list[str]) -> None:
     for parser in (integer("x"), number("x"), hhmm("x"), day("x"), instant("x")):
         for cell, value in zip(cells, parsed(cells, parser), strict=True):
             assert (value is None) == (cell in {"NA", ""})
+
+
+def test_of_a_row_that_did_not_parse_the_delivered_cells_are_kept() -> None:
+    """Typed, the cell is null: without this the quarantine would say that something was wrong, but not what it said."""
+    raw = pl.LazyFrame({"x": ["1", "1o"], "y": ["a", "NA"], "_file": "f", "_line": [2, 3]})
+    rows = parse(raw, number_of=integer("x"), name=text("y")).collect()
+    assert rows["_text"].to_list() == [None, "x=1o y="]
