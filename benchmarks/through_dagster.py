@@ -1,0 +1,32 @@
+"""The year through Dagster, as ``selfheal demo`` runs it.
+
+Belongs here: the instance and one range run per table. Does not belong here: the same without Dagster (``year``).
+Invariant: the instance is persistent and set up by the project's own ``dagster.yaml``. It stands apart from ``year``
+because importing Dagster would count in the memory of the other variants.
+"""
+
+import logging
+from collections.abc import Sequence
+
+import dagster as dg
+
+from sh_core.graph import Graph
+from sh_defs.definitions import definitions
+from sh_defs.home import prepare_dagster_home
+from sh_defs.running import run_table
+from sh_resources.settings import Settings
+
+
+def through_dagster(settings: Settings, graph: Graph, keys: Sequence[str]) -> None:
+    """Every table of a graph, inputs first.
+
+    Raises:
+        AssertionError: If a run fails.
+    """
+    logging.getLogger("dagster").setLevel(logging.ERROR)
+    home = prepare_dagster_home(settings)
+    with dg.DagsterInstance.from_config(str(home)) as instance:
+        defs = definitions(graph, settings)
+        for table in graph.tables:
+            if not all(run.success for run in run_table(instance, defs, table, keys)):
+                raise AssertionError(table.name)
