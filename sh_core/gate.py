@@ -235,8 +235,13 @@ def _withheld(found: BatchFindings, verdict: Broken | Unknown) -> Judgement:
     )
 
 
+_NO_LINEAGE = pl.DataFrame(schema=LINEAGE)
+
+
 def _lineage(rows: pl.DataFrame) -> pl.DataFrame:
     """File and line of these rows; null where they did not come along."""
+    if rows.is_empty():
+        return _NO_LINEAGE
     absent = [pl.lit(None, dtype=dtype).alias(name) for name, dtype in LINEAGE.items() if name not in rows.columns]
     return rows.with_columns(absent).select(*LINEAGE)
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from sh_core.columns import LINEAGE
+from sh_core.errors import StoreError
 from sh_core.records import Snapshot
 from sh_core.table import Input, Table
 from sh_core.trace import Read
@@ -98,17 +99,22 @@ def load(
 
     Returns:
         Per partition, per input table, the rows of that input partition with the columns of ``handed_over``.
+
+    Raises:
+        StoreError: If a file does not hold as many rows as were published in it.
     """
     keys = list(partitions)
     loaded: dict[str, dict[str, pl.DataFrame]] = {key: {} for key in keys}
     for given in table.inputs:
         source = upstream[given.table]
-        column = source.partitions.column
         wanted = handed_over(given, source, lineage=table.keeps_lineage)
         files = [sighting.files[given.table][key] for key in keys]
-        rows = store.table(source).scan(files, [*dict.fromkeys([column, *wanted])]).collect()
-        parts = rows.partition_by(column, as_dict=True, maintain_order=True)
-        empty = rows.clear()
-        for key in keys:
-            loaded[key][given.table] = parts.get((source.partitions.value(key),), empty).select(wanted)
+        rows = store.table(source).scan(files, wanted).collect()
+        if rows.height != sum(file.rows for file in files):
+            msg = f"{given.table}: its files hold {rows.height} rows, which is not what its log says of them"
+            raise StoreError(msg)
+        start = 0
+        for key, file in zip(keys, files, strict=True):  # a scan keeps the order of files
+            loaded[key][given.table] = rows.slice(start, file.rows)
+            start += file.rows
     return loaded

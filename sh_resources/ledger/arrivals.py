@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, select, text, true
+from sqlalchemy import ColumnElement, Connection, func, select, text, true
 
 from sh_core.records import Arrival
 from sh_resources.ledger.database import Database, conditions
@@ -108,8 +108,11 @@ def select_arrivals(connection: Connection, condition: ColumnElement[bool]) -> l
 
 def _current(connection: Connection, feed: str, partitions: Collection[str] | None) -> Iterator[Arrival]:
     for condition in conditions(arrivals.c.partition_key, partitions):
-        found = select_arrivals(connection, (arrivals.c.feed == feed) & condition)
-        yield from (arrival for arrival in found if arrival.superseded_by is None)
+        # Numbers increase along a chain, so that its end is found without reading all that it superseded.
+        newest = (
+            select(func.max(arrivals.c.id)).where(arrivals.c.feed == feed, condition).group_by(arrivals.c.partition_key)
+        )
+        yield from select_arrivals(connection, arrivals.c.id.in_(newest))
 
 
 def _append(
