@@ -1,45 +1,91 @@
 """What we use of Dagster beyond its public API behaves as the adapter says."""
 
+import multiprocessing
+import random
+import re
 import shutil
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
 import pytest
+from dagster._core.definitions.asset_checks.asset_check_evaluation import AssetCheckEvaluationPlanned as Planned
+from dagster._core.definitions.partitions.subset import DefaultPartitionsSubset
+from dagster._core.events import (
+    AssetMaterializationPlannedData,
+    AssetObservationData,
+    EngineEventData,
+    EventSpecificData,
+    StepMaterializationData,
+)
+from sqlalchemy.exc import IntegrityError
 
-from sh_assets import dagster_private, telling
-from sh_assets.dagster_private import latest_data_versions, latest_ids, latest_materializations, one_transaction
+from sh_assets import dagster_events, dagster_private, telling
+from sh_assets.dagster_events import one_transaction
+from sh_assets.dagster_private import Target, latest_data_versions, latest_ids, latest_materializations
 from tests.graph.domain import BROKEN, GOOD, GRAPH, KEYS, RAW, SPLIT, STG, World
 
 pytestmark = pytest.mark.graph
 
-INDEX = {
-    "event_logs": "dagster_event_type, asset_key, partition, step_key",
-    "asset_event_tags": "asset_key, key, event_id",
-    "asset_check_executions": "asset_key, check_name, partition, execution_status, evaluation_event_storage_id,"
-    " materialization_event_storage_id",
-    "asset_keys": "asset_key, last_materialization IS NOT NULL",
+Kind = dg.DagsterEventType
+Rows = list[dict[str, Any]]
+
+OURS = {
+    kind.value
+    for kind in (
+        *(Kind.ASSET_MATERIALIZATION_PLANNED, Kind.ASSET_MATERIALIZATION, Kind.ASSET_OBSERVATION),
+        *(Kind.ASSET_CHECK_EVALUATION_PLANNED, Kind.ASSET_CHECK_EVALUATION),
+    )
 }
-RUN = {"event_logs": "dagster_event_type, asset_key, partition, step_key"}
+CHANCE = re.compile(
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32}\b|\b1[6-9]\d{8}\.\d+|\b20\d\d-\S+ \S+\.\d+"
+)
+"""Ids made up, and times of the clock, of a run."""
 
 
-def rows(database: Path, tables: dict[str, str]) -> dict[str, list[tuple[Any, ...]]]:
+def tables(database: Path) -> dict[str, Rows]:
+    """Every column of every row in the order of writing, but for what SQLite's own clock set."""
     with sqlite3.connect(database) as connection:
-        return {
-            t: connection.execute(f"SELECT {columns} FROM {t} ORDER BY id").fetchall() for t, columns in tables.items()
-        }
+        connection.row_factory = sqlite3.Row
+        names = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table' ORDER BY name").fetchall()
+        found = {name: connection.execute(f"SELECT * FROM {name} ORDER BY rowid").fetchall() for (name,) in names}
+    clock = {"create_timestamp", "migration_completed"}
+    return {name: [{c: row[c] for c in set(row.keys()) - clock} for row in rows] for name, rows in found.items()}
 
 
-def written(world: World) -> list[dict[str, list[tuple[Any, ...]]]]:
-    """Everything that the runs of a fixed story left in Dagster's storage, ids of runs and times left out."""
+def databases(home: Path) -> dict[str, dict[str, Rows]]:
+    return {path.name.removesuffix(".db"): tables(path) for path in sorted((home / "history" / "runs").glob("*.db"))}
+
+
+# ---- the rows are Dagster's
+
+
+def written(world: World) -> list[dict[str, Rows]]:
+    """Everything that the runs of a fixed story left in Dagster's storage, what differs by chance made equal."""
     world.deliver({KEYS[0]: GOOD, KEYS[1]: BROKEN, KEYS[2]: SPLIT})
     ids = [run.run_id for _ in range(2) for table in GRAPH.tables for run in world.run(table, KEYS[:3])]
-    folder = world.home.parent / "dagster" / "history" / "runs"
-    return [rows(folder / "index.db", INDEX), *(rows(folder / f"{run_id}.db", RUN) for run_id in ids)]
+    found = databases(world.home.parent / "dagster")
+    return [
+        {
+            name: [{c: CHANCE.sub("*", v) if isinstance(v, str) else v for c, v in row.items()} for row in rows]
+            for name, rows in found[database].items()
+        }
+        for database in ("index", *ids)
+    ]
+
+
+def without_words(found: Sequence[dict[str, Rows]]) -> list[dict[str, Rows]]:
+    """Without the text of events that are none of ours: process ids, and how long something took."""
+    for database in found:
+        for row in database["event_logs"]:
+            if row["dagster_event_type"] not in OURS:
+                row["event"] = None
+    return list(found)
 
 
 @contextmanager
@@ -59,9 +105,125 @@ def test_one_transaction_writes_the_rows_that_dagster_writes_plainly(
                 patched.setattr(telling, "one_transaction", plainly)
                 patched.setattr(dagster_private, "one_transaction", plainly)
             found.append(written(World.at(home / "home", instance)))
-    plain, fast = found
+    plain, fast = map(without_words, found)
     assert sum(len(r) for part in plain for r in part.values()) > 500
     assert fast == plain
+
+
+THING, OTHER = dg.AssetKey("thing"), dg.AssetKey(["an", "other"])
+DAY = [f"2024-01-{day:02}" for day in range(1, 11)]
+
+
+class Story:
+    """Events as Dagster would log them, with a clock of their own, so that two tellings differ in nothing."""
+
+    def __init__(self) -> None:
+        self.entries: list[dg.EventLogEntry] = []
+
+    def add(self, run: str, kind: dg.DagsterEventType | None, data: EventSpecificData | None = None) -> None:
+        event = None if kind is None else dg.DagsterEvent(kind.value, "job", step_key="step", event_specific_data=data)
+        said = "" if kind else "A line of text."
+        when = 1.7e9 + len(self.entries) / 8
+        self.entries.append(dg.EventLogEntry(None, 20, said, run, when, "step", "job", event))
+
+    def plan(self, run: str, key: dg.AssetKey, partition: str | None) -> None:
+        self.add(run, Kind.ASSET_MATERIALIZATION_PLANNED, AssetMaterializationPlannedData(key, partition, None))
+
+    def plan_check(self, run: str, check: str, partitions: Sequence[str] | None) -> None:
+        subset = None if partitions is None else DefaultPartitionsSubset(set(partitions))
+        planned = Planned(asset_key=THING, check_name=check, partitions_subset=subset)
+        self.add(run, Kind.ASSET_CHECK_EVALUATION_PLANNED, planned)
+
+    def materialize(self, run: str, key: dg.AssetKey, partition: str | None, version: str) -> None:
+        tags = {"dagster/data_version": version, "dagster/code_version": "7"}
+        metadata: dict[str, dg.MetadataValue | float] = {
+            "rows": 3,
+            "share": 0.5,
+            "where": dg.MetadataValue.path("ä"),
+            "md": dg.MetadataValue.md("*"),
+        }
+        event = dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags=tags)
+        self.add(run, Kind.ASSET_MATERIALIZATION, StepMaterializationData(event, []))
+
+    def observe(self, run: str, key: dg.AssetKey, partition: str | None) -> None:
+        event = dg.AssetObservation(key, partition=partition, tags={"dagster/data_version": "o"}, metadata={"x": 1})
+        self.add(run, Kind.ASSET_OBSERVATION, AssetObservationData(event))
+
+    def evaluate(self, run: str, check: str, partition: str | None, target: int | None, *, passed: bool) -> None:
+        event = dg.AssetCheckEvaluation(
+            THING,
+            check,
+            passed=passed,
+            metadata={"rows_broken": 1},
+            target_materialization_data=None
+            if target is None
+            else Target(storage_id=target, run_id=run, timestamp=1.7e9),
+            severity=dg.AssetCheckSeverity.WARN,
+            description="Says why.",
+            blocking=False,
+            partition=partition,
+        )
+        self.add(run, Kind.ASSET_CHECK_EVALUATION, event)
+
+
+def story(seed: int) -> list[dg.EventLogEntry]:
+    """What is planned comes first; the rest, of every sort, in an order of its own per seed."""
+    first = Story()
+    for day in DAY[:4]:
+        first.plan("run-1", THING, day)
+    first.plan("run-2", OTHER, None)
+    for check in ("c", "d"):
+        first.plan_check("run-1", check, DAY[:4])
+    first.plan_check("run-1", "whole", None)
+    # The evaluation finds no row yet and adds one; so does the plan.
+    first.evaluate("run-2", "late", None, 3, passed=True)
+    first.plan_check("run-2", "late", None)
+    then = Story()
+    then.entries += first.entries
+    for run, day in (("run-1", DAY[0]), ("run-1", DAY[1]), ("run-2", DAY[0]), ("", DAY[5])):
+        then.materialize(run, THING, day, f"{run}/{day}")
+        then.evaluate(run, "c", day, 7, passed=True)  # planned for run-1 only
+        if run:  # once only without a run
+            then.evaluate(run, "c", day, None, passed=False)
+        then.evaluate(run, "d", day, 8, passed=False)
+        then.observe(run, THING, day)
+    then.evaluate("run-1", "c", DAY[9], 9, passed=True)  # not planned for this day
+    then.evaluate("run-1", "whole", None, 9, passed=False)
+    then.evaluate("run-1", "new", None, None, passed=True)
+    then.materialize("run-2", OTHER, None, "z")
+    then.plan("run-2", THING, DAY[3])
+    then.observe("run-2", dg.AssetKey("seen only"), None)
+    then.add("run-1", None)
+    then.add("run-1", Kind.ENGINE_EVENT, EngineEventData())
+    then.add("run-2", Kind.RUN_START)
+    rest = then.entries[len(first.entries) :]
+    random.Random(seed).shuffle(rest)
+    return first.entries + rest
+
+
+@pytest.mark.parametrize("size", [1000, 3])
+@pytest.mark.parametrize("seed", range(4))
+def test_every_sort_of_event_leaves_the_rows_that_it_leaves_plainly(
+    tmp_path: Path, empty: Path, seed: int, size: int
+) -> None:
+    entries, found = story(seed), []
+    for wrap in (plainly, one_transaction):
+        home = shutil.copytree(empty, tmp_path / wrap.__name__)
+        with dg.DagsterInstance.local_temp(str(home)) as instance:
+            for start in range(0, len(entries), size):
+                with wrap(instance) as together:
+                    assert together == (wrap is one_transaction)
+                    for entry in entries[start : start + size]:
+                        instance.event_log_storage.store_event(entry)
+        found.append(databases(home))
+    plain, fast = found
+    assert set(plain) == {"", "index", "run-1", "run-2"}
+    assert len(plain["index"]["event_logs"]) == len(entries) - 2
+    assert {len(plain["index"][t]) for t in ("asset_keys", "asset_event_tags", "asset_check_executions")} > {3}
+    assert fast == plain
+
+
+# ---- a block is one transaction
 
 
 def log(instance: dg.DagsterInstance, partition: str, version: str = "1") -> None:
@@ -81,6 +243,28 @@ def test_an_exception_takes_back_the_whole_block(instance: dg.DagsterInstance) -
     assert latest_ids(instance, dg.AssetKey("thing"), ["a"]) == {}
     log(instance, "b")
     assert set(latest_ids(instance, dg.AssetKey("thing"), ["a", "b"])) == {"b"}
+
+
+def test_an_event_that_cannot_be_written_takes_back_the_whole_block_even_if_the_block_goes_on(
+    instance: dg.DagsterInstance,
+) -> None:
+    told = Story()
+    for _ in range(2):
+        told.plan_check("run", "c", DAY[:1])  # once per run and partition
+
+    def log_and_go_on() -> None:
+        with one_transaction(instance):
+            log(instance, "a")
+            for entry in told.entries:
+                instance.event_log_storage.store_event(entry)
+            with pytest.raises(IntegrityError):
+                latest_ids(instance, THING, ["a"])
+            log(instance, "b")
+
+    with pytest.raises(RuntimeError, match="none of them"):
+        log_and_go_on()
+    assert latest_ids(instance, THING, ["a", "b"]) == {}
+    assert instance.all_logs("run") == []
 
 
 def test_within_a_block_what_was_logged_is_read_back(instance: dg.DagsterInstance) -> None:
@@ -106,6 +290,69 @@ def test_other_threads_wait_and_lose_nothing(instance: dg.DagsterInstance) -> No
     assert len(instance.get_materialized_partitions(dg.AssetKey("thing"))) == 23
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("wraps", [("one_transaction", "plainly"), ("one_transaction", "one_transaction")])
+def test_two_processes_at_once_lose_nothing_and_point_to_their_own_events(
+    tmp_path: Path, empty: Path, wraps: tuple[str, str]
+) -> None:
+    home = shutil.copytree(empty, tmp_path / "dagster")
+    spawn = multiprocessing.get_context("spawn")
+    start = spawn.Barrier(2)
+    writers = [spawn.Process(target=write, args=(home, f"run-{i}", wrap, start)) for i, wrap in enumerate(wraps)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join(120)
+    assert [writer.exitcode for writer in writers] == [0, 0]
+
+    found = databases(home)
+    index = found["index"]
+    log = {row["id"]: row for row in index["event_logs"]}
+    days = ROUNDS * PER_ROUND
+    ran = {run: [row["id"] for row in log.values() if run in row["event"]] for run in ("run-0", "run-1")}
+    assert [len(ids) for ids in ran.values()] == [2 * days + 1] * 2
+    assert max(map(min, ran.values())) < min(map(max, ran.values()))  # they did write at once
+    assert len(found[""]["event_logs"]) == 2 * ROUNDS
+    assert len(found["run-0"]["event_logs"]) == len(found["run-1"]["event_logs"]) == 2 * days + 1 - ROUNDS
+
+    assert len(index["asset_event_tags"]) == 2 * days
+    for tag in index["asset_event_tags"]:
+        assert tag["value"] == log[tag["event_id"]]["partition"]
+    assert len(index["asset_check_executions"]) == 2 * days
+    for check in index["asset_check_executions"]:
+        assert check["execution_status"] == "SUCCEEDED"
+        evaluated = log[check["evaluation_event_storage_id"]]
+        assert (evaluated["event"], evaluated["run_id"]) == (check["evaluation_event"], check["run_id"])
+        materialized = log[check["materialization_event_storage_id"]]
+        assert materialized["dagster_event_type"] == Kind.ASSET_MATERIALIZATION.value
+        assert materialized["partition"] == check["partition"]
+        assert check["run_id"] in materialized["event"]
+
+
+ROUNDS, PER_ROUND = 25, 4
+
+
+def write(home: Path, run: str, wrap: str, start: Barrier) -> None:
+    """Materialize and check partitions of one's own, in a process of one's own; the first of each round without run."""
+    rounds = [[f"{run}-{i}-{j}" for j in range(PER_ROUND)] for i in range(ROUNDS)]
+    with dg.DagsterInstance.local_temp(str(home)) as instance:
+        store = instance.event_log_storage.store_event
+        told = Story()
+        told.plan_check(run, "c", [key for keys in rounds for key in keys])
+        store(told.entries.pop())
+        start.wait(60)
+        for keys in rounds:
+            with globals()[wrap](instance) as together:
+                assert together == (wrap == "one_transaction")
+                for i, key in enumerate(keys):
+                    told.materialize(run if i else "", THING, key, key)
+                    store(told.entries.pop())
+                newest = latest_materializations(instance, THING, keys)
+                for key in keys:
+                    told.evaluate(run, "c", key, newest[key].storage_id, passed=True)
+                    store(told.entries.pop())
+
+
 def test_blocks_nest(instance: dg.DagsterInstance) -> None:
     with one_transaction(instance) as outer, one_transaction(instance) as inner:
         assert (outer, inner) == (True, False)
@@ -119,6 +366,19 @@ def test_any_other_storage_is_left_as_it_is() -> None:
             assert not together
             log(instance, "a")
         assert instance.get_materialized_partitions(dg.AssetKey("thing")) == {"a"}
+
+
+def test_where_a_release_of_dagster_lacks_a_part_its_own_route_is_taken(
+    instance: dg.DagsterInstance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(dagster_events, "_PARTS", (*dagster_events._PARTS, "_gone"))
+    with one_transaction(instance) as together:
+        assert not together
+        log(instance, "a")
+    assert instance.get_materialized_partitions(dg.AssetKey("thing")) == {"a"}
+
+
+# ---- runs
 
 
 def test_a_run_made_here_can_be_found_and_executed_again_like_one_of_the_web_interface(world: World) -> None:
