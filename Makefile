@@ -47,7 +47,7 @@ bench: $(STAMP) ## Run the benchmarks
 soak: SEED := $(or $(SEED),$(shell date +%s))
 soak: $(STAMP) ## All tests, with many more random examples (SEED=... repeats a run)
 	@echo "soak seed: $(SEED)"
-	HYPOTHESIS_PROFILE=soak SELFHEAL_SEED=$(SEED) $(PYTEST) -n $(JOBS) --dist loadfile \
+	HYPOTHESIS_PROFILE=soak SELFHEAL_SEED=$(SEED) SELFHEAL_KILL_SCHEDULES=$(or $(SCHEDULES),1000) $(PYTEST) -n $(JOBS) --dist loadfile \
 	  -m "soak or not soak" --timeout 3600 --hypothesis-seed=$(SEED) $(ARGS)
 
 lock: ## Renew constraints.txt with the newest versions pyproject.toml allows

@@ -25,7 +25,7 @@ from sh_core.outcome import Outcome
 from sh_core.table import Table
 from sh_defs import show
 from sh_defs.definitions import declared_graph, definitions
-from sh_defs.home import prepare_dagster_home
+from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.interrupts import hearing_interrupts
 from sh_defs.progress import Tally, Watcher, watching
 from sh_defs.report import Report, Run, gather, specimen, write
@@ -70,7 +70,7 @@ def demonstrate(settings: Settings, days: Sequence[date], console: Console) -> R
     home = prepare_dagster_home(settings)
     console.print(f"{len(days):,} days from {days[0]}, state in [bold]{settings.home}[/]", highlight=False)
     with (
-        dg.DagsterInstance.from_config(str(home)) as instance,
+        dagster_instance(home) as instance,
         hearing_interrupts() as stop_if_told,
         watching(console) as watcher,
     ):

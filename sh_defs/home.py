@@ -1,12 +1,17 @@
 """The project's folder and Dagster's: where Dagster's own files come from and where they go.
 
-Belongs here: finding the checkout, preparing DAGSTER_HOME. Does not belong here: reading the environment
-(``settings``), starting anything (``serve``). Invariant: a ``dagster.yaml`` that is in place is left as it is: it may
-name somebody's production storage.
+Belongs here: finding the checkout, preparing DAGSTER_HOME, opening Dagster's storage in it. Does not belong here: reading
+the environment (``settings``), starting anything (``serve``). Invariant: a ``dagster.yaml`` that is in place is left as
+it is: it may name somebody's production storage.
 """
 
+import fcntl
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+import dagster as dg
 
 import sh_defs
 from sh_core.errors import SettingsError
@@ -45,3 +50,18 @@ def prepare_dagster_home(settings: Settings) -> Path:
         msg = f"the state folder {settings.home} cannot be written ({error.strerror}): name another in SELFHEAL_HOME"
         raise SettingsError(msg) from error
     return home
+
+
+@contextmanager
+def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
+    """Open Dagster's storage in a prepared folder.
+
+    Processes take turns at it: of two that create the tables at the same time Dagster lets one fail.
+    """
+    with (home / ".opening").open("w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        instance = dg.DagsterInstance.from_config(str(home))
+        # Each storage creates its tables when it is first asked for.
+        _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
+    with instance:
+        yield instance

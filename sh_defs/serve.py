@@ -17,7 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from sh_core.errors import SettingsError
-from sh_defs.home import prepare_dagster_home, project_file
+from sh_defs.home import dagster_instance, prepare_dagster_home, project_file
 from sh_resources.settings import Settings
 
 HOST = "127.0.0.1"
@@ -50,6 +50,8 @@ def serve(settings: Settings, port: int, say: Callable[[str], None]) -> int:
     _refuse_taken(port)
     workspace = project_file("workspace.yaml")
     home = prepare_dagster_home(settings)
+    with dagster_instance(home):
+        pass  # its storage is there now, so that the web interface and the daemon don't both create it
     environment = {**os.environ, "DAGSTER_HOME": str(home), "SELFHEAL_HOME": str(settings.home)}
     place = ["--workspace", str(workspace), "--host", HOST, "--port", str(port)]
     command = [sys.executable, "-W", f"ignore:{_SUPERSEDED}", "-m", "dagster", "dev", *place]
