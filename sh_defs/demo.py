@@ -28,7 +28,7 @@ from sh_defs.definitions import declared_graph, definitions
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.interrupts import hearing_interrupts
 from sh_defs.progress import Tally, Watcher, watching
-from sh_defs.report import Report, Run, gather, specimen, write
+from sh_defs.report import Report, Run, gather, specimens, write
 from sh_defs.running import Ran, run_table
 from sh_drills.replay import FEEDS, Replay
 from sh_resources.clock import SystemClock
@@ -229,7 +229,6 @@ def _show(console: Console, settings: Settings, report: Report, engine: Engine) 
     show.tables(console, report.tables)
     show.quarantined(console, report.quarantined)
     show.incidents(console, report.incidents)
-    example = specimen(engine.graph, engine.store)
-    if example is not None:
+    for example in specimens(engine.graph, engine.store):
         show.specimen(console, example)
     show.next_steps(console, settings.home, report)

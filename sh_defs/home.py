@@ -1,7 +1,7 @@
 """The project's folder and Dagster's: where Dagster's own files come from and where they go.
 
-Belongs here: finding the checkout, preparing DAGSTER_HOME, opening Dagster's storage in it. Does not belong here: reading
-the environment (``settings``), starting anything (``serve``). Invariant: a ``dagster.yaml`` that is in place is left as
+Belongs here: finding the checkout, preparing DAGSTER_HOME, opening Dagster's storage. Does not belong here: reading the
+environment (``settings``), starting anything (``serve``). Invariant: a ``dagster.yaml`` that is in place is left as
 it is: it may name somebody's production storage.
 """
 

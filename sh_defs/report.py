@@ -207,14 +207,14 @@ def gather(
     )
 
 
-def specimen(graph: Graph, store: Store) -> Specimen | None:
-    """An example of a quarantined row: one that breaks the rule that is broken most rarely; None if there is none."""
-    rules = [q for t in graph.tables for q in _by_rule(t, store)]
-    if not rules:
-        return None
-    rarest = min(rules, key=lambda q: (q.rows, q.table, q.rule))
-    table = graph[rarest.table]
-    evidence = store.quarantined(table).filter(pl.col("rules").list.contains(rarest.rule))
+def specimens(graph: Graph, store: Store, most: int = 3) -> list[Specimen]:
+    """Examples of quarantined rows: one for each of the rules that are broken most rarely."""
+    rules = sorted((q for t in graph.tables for q in _by_rule(t, store)), key=lambda q: (q.rows, q.table, q.rule))
+    return [_specimen(graph[q.table], q.rule, store) for q in rules[:most]]
+
+
+def _specimen(table: Table, rule: str, store: Store) -> Specimen:
+    evidence = store.quarantined(table).filter(pl.col("rules").list.contains(rule))
     row = evidence.sort(table.partitions.column, "file", "line").row(0, named=True)
     # ``parse:dep_time`` is the rule ``parse``, broken by one column.
     broken = {name: rule for name in row["rules"] for rule in table.contract.rules if rule.name == name.split(":")[0]}

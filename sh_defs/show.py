@@ -82,12 +82,14 @@ def incidents(console: Console, opened: Iterable[Incident]) -> None:
 
 def specimen(console: Console, example: Specimen) -> None:
     """One quarantined row: where it came from, what is wrong with it."""
-    _title(console, f"One of them, set aside from {example.table} {example.partition}")
+    _title(console, f"Set aside from {example.table} {example.partition}")
     for rule, says in example.rules.items():
         console.print(f"breaks   [red]{escape(rule)}[/]: {escape(says)}", highlight=False)
     if example.file is not None:
         console.print(f"came in  {escape(example.file)}, line {example.line}", highlight=False)
-    cells = (_cell(name, value, suspect=name in example.suspects) for name, value in example.row.items())
+    cells = (
+        _cell(name, value, suspect=name in example.suspects) for name, value in example.row.items() if value is not None
+    )
     console.print(f"reads    {'  '.join(cells)}", highlight=False)
 
 

@@ -49,12 +49,15 @@ def masked_evidence(evidence: pl.DataFrame, pii: Collection[str]) -> pl.DataFram
         pii: Columns to mask. A line that could not even be split into cells is masked whole if there are any.
 
     Returns:
-        The same rows and columns; within ``row``, PII that is not null reads ``MASK``.
+        The same rows and columns; within ``row``, PII that is not null reads ``MASK``, and ``_text`` only shows where
+        something could not be parsed.
     """
     hidden = {*pii, TEXT} if pii else set()
 
     def masked(row: str) -> str:
         cells = json.loads(row)
+        if cells.get(TEXT) is None:
+            cells.pop(TEXT, None)  # the line itself is kept only where it could not be read
         shown = {name: MASK if name in hidden and cell is not None else cell for name, cell in cells.items()}
         return json.dumps(shown, ensure_ascii=False)
 
