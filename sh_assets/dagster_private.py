@@ -1,13 +1,12 @@
 """The parts of Dagster that are not public and that this project cannot do without.
 
-Belongs here: every use of a name below ``dagster._core`` and of undocumented behaviour, each with its reason. Does not
-belong here: anything that the public API can do. Invariant: ``tests/graph/test_dagster_private.py`` fails when a
-release of Dagster changes one of them; the release is pinned in ``pyproject.toml``.
+Belongs here: every use of a name below ``dagster._core`` and of undocumented behaviour, each with its reason, but for
+writing many events at once (``dagster_events``). Does not belong here: anything that the public API can do. Invariant:
+``tests/graph/test_dagster_private.py`` fails when a release of Dagster changes one of them; the release is pinned in
+``pyproject.toml``.
 """
 
-import threading
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import dagster as dg
@@ -17,80 +16,15 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
-from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from sqlalchemy import Connection, create_engine
-from sqlalchemy.pool import NullPool
 
-BUSY_S = 60
-"""Seconds that a transaction waits for other writers of Dagster's SQLite files, as long as Dagster's own do."""
+from sh_assets.dagster_events import one_transaction
 
 _REPOSITORY = "__repository__"
 _SILENT_CONSOLE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-# ---- reading and writing many events
-
-
-@contextmanager
-def one_transaction(instance: dg.DagsterInstance) -> Iterator[bool]:
-    """Make what this thread logs within the block one transaction per SQLite file, instead of several per event.
-
-    Dagster opens an engine, a connection and a transaction about four times per event, which takes 7 to 13 ms. Here all
-    statements go through one connection each to the run's file and to the index: 0.7 ms per event, and the same rows.
-    Other threads wait for Dagster's own lock, as they always do.
-
-    Args:
-        instance: Whose event log is written.
-
-    Yields:
-        Whether it is so. With any other storage than the SQLite default, nothing is changed.
-    """
-    storage = instance.event_log_storage
-    if type(storage) is not SqliteEventLogStorage or "_connect" in vars(storage):
-        yield False
-        return
-    owner, plain_connect, plain_has_table = threading.get_ident(), storage._connect, storage.has_table  # noqa: SLF001
-    connections: dict[str, Connection] = {}
-    tables: dict[str, bool] = {}
-
-    with storage._db_lock, ExitStack() as stack:  # noqa: SLF001
-
-        @contextmanager
-        def connect(shard: str) -> Iterator[Connection]:
-            if threading.get_ident() != owner:
-                with plain_connect(shard) as connection:
-                    yield connection
-                return
-            if shard not in connections:
-                connections[shard] = stack.enter_context(_open_shard(storage, shard))
-            yield connections[shard]
-
-        def has_table(name: str) -> bool:
-            if name not in tables:
-                tables[name] = plain_has_table(name)
-            return tables[name]
-
-        vars(storage).update(_connect=connect, has_table=has_table)
-        try:
-            yield True
-        finally:
-            del vars(storage)["_connect"], vars(storage)["has_table"]
-            # Leaving the stack commits, or rolls back if the block raised.
-
-
-@contextmanager
-def _open_shard(storage: SqliteEventLogStorage, shard: str) -> Iterator[Connection]:
-    address = storage.conn_string_for_shard(shard)
-    engine = create_engine(address, poolclass=NullPool, connect_args={"timeout": BUSY_S})
-    try:
-        if shard not in storage._initialized_dbs:  # noqa: SLF001
-            storage._initdb(engine)  # noqa: SLF001
-            storage._initialized_dbs.add(shard)  # noqa: SLF001
-        with engine.begin() as connection:
-            yield connection
-    finally:
-        engine.dispose()
+# ---- reading many events
 
 
 def latest_materializations(

@@ -16,7 +16,8 @@ from typing import Any, assert_never
 import dagster as dg
 
 from sh_assets import wording
-from sh_assets.dagster_private import Target, latest_data_versions, latest_ids, latest_materializations, one_transaction
+from sh_assets.dagster_events import one_transaction
+from sh_assets.dagster_private import Target, latest_data_versions, latest_ids, latest_materializations
 from sh_assets.describing import feed_key, spec_version, table_key
 from sh_core.feed import Feed
 from sh_core.masking import sample

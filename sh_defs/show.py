@@ -87,9 +87,8 @@ def specimen(console: Console, example: Specimen) -> None:
         console.print(f"breaks   [red]{escape(rule)}[/]: {escape(says)}", highlight=False)
     if example.file is not None:
         console.print(f"came in  {escape(example.file)}, line {example.line}", highlight=False)
-    cells = (
-        _cell(name, value, suspect=name in example.suspects) for name, value in example.row.items() if value is not None
-    )
+    told = {name: value for name, value in example.row.items() if value is not None or name in example.suspects}
+    cells = (_cell(name, value, suspect=name in example.suspects) for name, value in told.items())
     console.print(f"reads    {'  '.join(cells)}", highlight=False)
 
 

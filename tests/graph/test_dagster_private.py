@@ -43,7 +43,7 @@ OURS = {
     )
 }
 CHANCE = re.compile(
-    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32}\b|\b1[6-9]\d{8}\.\d+|\b20\d\d-\S+ \S+\.\d+"
+    r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32}\b|\b1\d{9}\.\d+|\b20\d\d(-\d\d){2} \d\d(:\d\d){2}\.\d+"
 )
 """Ids made up, and times of the clock, of a run."""
 
@@ -68,24 +68,19 @@ def databases(home: Path) -> dict[str, dict[str, Rows]]:
 def written(world: World) -> list[dict[str, Rows]]:
     """Everything that the runs of a fixed story left in Dagster's storage, what differs by chance made equal."""
     world.deliver({KEYS[0]: GOOD, KEYS[1]: BROKEN, KEYS[2]: SPLIT})
-    ids = [run.run_id for _ in range(2) for table in GRAPH.tables for run in world.run(table, KEYS[:3])]
+    # The mart's preview is in no fixed order.
+    ids = [run.run_id for _ in range(2) for table in (RAW, STG) for run in world.run(table, KEYS[:3])]
     found = databases(world.home.parent / "dagster")
     return [
-        {
-            name: [{c: CHANCE.sub("*", v) if isinstance(v, str) else v for c, v in row.items()} for row in rows]
-            for name, rows in found[database].items()
-        }
-        for database in ("index", *ids)
+        {name: [steady(row) for row in rows] for name, rows in found[database].items()} for database in ("index", *ids)
     ]
 
 
-def without_words(found: Sequence[dict[str, Rows]]) -> list[dict[str, Rows]]:
-    """Without the text of events that are none of ours: process ids, and how long something took."""
-    for database in found:
-        for row in database["event_logs"]:
-            if row["dagster_event_type"] not in OURS:
-                row["event"] = None
-    return list(found)
+def steady(row: dict[str, Any]) -> dict[str, Any]:
+    """Without the words of events that are none of ours: process ids, and how long something took."""
+    words = row.get("dagster_event_type", "") not in OURS and "dagster_event_type" in row
+    same = {c: CHANCE.sub("*", v) if isinstance(v, str) else v for c, v in row.items()}
+    return {**same, "event": None} if words else same
 
 
 @contextmanager
@@ -105,8 +100,8 @@ def test_one_transaction_writes_the_rows_that_dagster_writes_plainly(
                 patched.setattr(telling, "one_transaction", plainly)
                 patched.setattr(dagster_private, "one_transaction", plainly)
             found.append(written(World.at(home / "home", instance)))
-    plain, fast = map(without_words, found)
-    assert sum(len(r) for part in plain for r in part.values()) > 500
+    plain, fast = found
+    assert sum(len(r) for part in plain for r in part.values()) > 300
     assert fast == plain
 
 
@@ -168,37 +163,39 @@ class Story:
 
 def story(seed: int) -> list[dg.EventLogEntry]:
     """What is planned comes first; the rest, of every sort, in an order of its own per seed."""
-    first = Story()
+    told = Story()
     for day in DAY[:4]:
-        first.plan("run-1", THING, day)
-    first.plan("run-2", OTHER, None)
+        told.plan("run-1", THING, day)
+    told.plan("run-2", OTHER, None)
     for check in ("c", "d"):
-        first.plan_check("run-1", check, DAY[:4])
-    first.plan_check("run-1", "whole", None)
+        told.plan_check("run-1", check, DAY[:4])
+    told.plan_check("run-1", "whole", None)
     # The evaluation finds no row yet and adds one; so does the plan.
-    first.evaluate("run-2", "late", None, 3, passed=True)
-    first.plan_check("run-2", "late", None)
-    then = Story()
-    then.entries += first.entries
+    told.evaluate("run-2", "late", None, 3, passed=True)
+    told.plan_check("run-2", "late", None)
+    for _ in range(2):
+        told.observe("run-2", OTHER, None)
+        told.materialize("run-2", OTHER, None, "z")
+    told.observe("run-1", OTHER, None)
+    start = len(told.entries)
     for run, day in (("run-1", DAY[0]), ("run-1", DAY[1]), ("run-2", DAY[0]), ("", DAY[5])):
-        then.materialize(run, THING, day, f"{run}/{day}")
-        then.evaluate(run, "c", day, 7, passed=True)  # planned for run-1 only
+        told.materialize(run, THING, day, f"{run}/{day}")
+        told.evaluate(run, "c", day, 7, passed=True)  # planned for run-1 only
         if run:  # once only without a run
-            then.evaluate(run, "c", day, None, passed=False)
-        then.evaluate(run, "d", day, 8, passed=False)
-        then.observe(run, THING, day)
-    then.evaluate("run-1", "c", DAY[9], 9, passed=True)  # not planned for this day
-    then.evaluate("run-1", "whole", None, 9, passed=False)
-    then.evaluate("run-1", "new", None, None, passed=True)
-    then.materialize("run-2", OTHER, None, "z")
-    then.plan("run-2", THING, DAY[3])
-    then.observe("run-2", dg.AssetKey("seen only"), None)
-    then.add("run-1", None)
-    then.add("run-1", Kind.ENGINE_EVENT, EngineEventData())
-    then.add("run-2", Kind.RUN_START)
-    rest = then.entries[len(first.entries) :]
+            told.evaluate(run, "c", day, None, passed=False)
+        told.evaluate(run, "d", day, 8, passed=False)
+        told.observe(run, THING, day)
+    told.evaluate("run-1", "c", DAY[9], 9, passed=True)  # not planned for this day
+    told.evaluate("run-1", "whole", None, 9, passed=False)
+    told.evaluate("run-1", "new", None, None, passed=True)
+    told.plan("run-2", THING, DAY[3])
+    told.observe("run-2", dg.AssetKey("seen only"), None)
+    told.add("run-1", None)
+    told.add("run-1", Kind.ENGINE_EVENT, EngineEventData())
+    told.add("run-2", Kind.RUN_START)
+    rest = told.entries[start:]
     random.Random(seed).shuffle(rest)
-    return first.entries + rest
+    return told.entries[:start] + rest
 
 
 @pytest.mark.parametrize("size", [1000, 3])
@@ -333,22 +330,20 @@ ROUNDS, PER_ROUND = 25, 4
 
 
 def write(home: Path, run: str, wrap: str, start: Barrier) -> None:
-    """Materialize and check partitions of one's own, in a process of one's own; the first of each round without run."""
+    """Materialize and check partitions of one's own; one of each round without a run, so in a file that both write."""
     rounds = [[f"{run}-{i}-{j}" for j in range(PER_ROUND)] for i in range(ROUNDS)]
+    told, shared = Story(), 0 if run == "run-0" else PER_ROUND - 1  # the two need the same files in opposite order
     with dg.DagsterInstance.local_temp(str(home)) as instance:
         store = instance.event_log_storage.store_event
-        told = Story()
         told.plan_check(run, "c", [key for keys in rounds for key in keys])
         store(told.entries.pop())
         start.wait(60)
         for keys in rounds:
-            with globals()[wrap](instance) as together:
-                assert together == (wrap == "one_transaction")
+            with globals()[wrap](instance):
                 for i, key in enumerate(keys):
-                    told.materialize(run if i else "", THING, key, key)
+                    told.materialize("" if i == shared else run, THING, key, key)
                     store(told.entries.pop())
-                newest = latest_materializations(instance, THING, keys)
-                for key in keys:
+                    newest = latest_materializations(instance, THING, [key])
                     told.evaluate(run, "c", key, newest[key].storage_id, passed=True)
                     store(told.entries.pop())
 
