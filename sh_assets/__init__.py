@@ -8,7 +8,7 @@ with (``sh_defs``). Invariant: Dagster's event log mirrors the ledger and is nev
       describing.py     declarations in Dagster's words: partitions, columns, checks, code versions
       telling.py        outcomes in Dagster's events: materializations and check evaluations
       wording.py        what people read: sentences on checks, why a run failed
-      dagster_private.py, dagster_events.py
-                        everything not public in Dagster that this project touches; the latter writes many events at once
+      dagster_private.py  everything not public in Dagster that this project touches, except
+      dagster_events.py   writing many events at once
     flights/            the demo's tables; like any user's domain they know nothing of Dagster
 """
