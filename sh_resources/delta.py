@@ -3,10 +3,11 @@
 Belongs here: the only code that talks to delta-rs. Does not belong here: leases, judgement, the ledger (``publisher``).
 
 Invariant: a partition's live state changes only in a commit that carries ``Transaction(app_id=<partition>,
-version=n+1)`` and was based on the table version at which the partition's transaction was ``n``. delta-rs by itself
-accepts a lower or equal transaction version, and lets two first publishes of one partition both append. So automatic
-retries are off (``max_commit_retries=0``): a commit either lands right on top of the version that was looked at or
-fails, and after a failure everything is looked at again.
+version=m)``, m > n, and was based on the table version at which the partition's transaction was ``n``. Without
+transactions delta-rs lets two first publishes of one partition both append. With them it refuses two on the same view
+(1.6.6), but on a fresh view it accepts a version that is lower than the one in place. So automatic retries are off
+(``max_commit_retries=0``): a commit either lands right on top of the version that was looked at or fails, and after a
+failure everything is looked at again, the lease as well.
 
 Layout: ``<table>/<column>=<key>/<root>-<attempt>.parquet``. A path is never written twice. The partition column is in
 the path, not in the file, as Delta wants it.

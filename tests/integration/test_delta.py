@@ -1,7 +1,8 @@
 """Delta tables, against the real delta-rs on disk.
 
-The incidents: delta-rs accepts what the protocol must not. Two first publishes of a partition both append and every
-figure doubles; a commit made on an old view of the table goes through; a lower transaction version is taken.
+The incidents: delta-rs alone accepts what the protocol must not. Without transactions two first publishes of a
+partition both append and every figure doubles; with them, a lower transaction version on a fresh view is taken all the
+same.
 """
 
 import itertools

@@ -155,7 +155,7 @@ def test_killed_at_a_step_readers_see_old_or_new_and_the_next_run_recovers(
 
 @pytest.mark.parametrize("step", Step)
 def test_killed_at_a_first_publish(step: Step, tmp_path: Path, processes: ForkServerContext) -> None:
-    """Nothing there yet: delta-rs itself would let two first publishes both append."""
+    """Nothing there yet that a second publish would replace."""
     world = World(tmp_path, processes)
     for key in KEYS:
         world.land(key, [("a", 1, 1.0), ("a", 1, 1.0), ("b", 2, BROKEN), ("b", 3, 3.0)])

@@ -41,7 +41,7 @@ def sensors(home: Path) -> list[str]:
 def test_the_late_writer_is_discarded(
     stalled_after: Step, *, published_before: bool, tmp_path: Path, writers: list[PausingWriter]
 ) -> None:
-    """Also where nothing was published before, where delta-rs alone would let both append."""
+    """Also where nothing was published before, where nothing live tells the late writer that it is late."""
     home = engine_at(tmp_path)
     if published_before:
         deliver(tmp_path, KEY, [("first", 1, 1.0)])
