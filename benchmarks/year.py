@@ -47,7 +47,7 @@ Results = dict[str, dict[str, dict[str, float]]]
 """Per table to print: per row, per column a figure."""
 
 
-def run(rounds: int = 5, days: int = 365, say: Callable[[str], None] = print) -> Results:
+def run(rounds: int = 3, days: int = 365, say: Callable[[str], None] = print) -> Results:
     """Measure.
 
     Args:
