@@ -4,6 +4,7 @@ Belongs here: file naming, partitions, format and columns of one vendor's delive
 reading files (``sh_resources.landing``). Invariant: a file name maps to at most one partition, and back.
 """
 
+import codecs
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -31,6 +32,23 @@ class Csv:
         if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in '"\r\n':
             msg = f"a CSV delimiter is one ASCII character other than quote and line ends, not {self.delimiter!r}"
             raise DeclarationError(msg)
+        if not _contains_ascii(self.encoding):
+            msg = f"encoding {self.encoding!r} is unknown here or does not contain ASCII; have the vendor deliver utf-8"
+            raise DeclarationError(msg)
+
+    @property
+    def codec(self) -> str:
+        """Python's own name of the encoding; a byte-order mark is dropped for UTF-8 in any case."""
+        return codecs.lookup(self.encoding).name.removesuffix("-sig")
+
+
+def _contains_ascii(encoding: str) -> bool:
+    """Whether bytes below 128 mean themselves, so that lines and cells can be found in the bytes."""
+    ascii_bytes = bytes(range(128))
+    try:
+        return ascii_bytes.decode(encoding) == ascii_bytes.decode("ascii")
+    except (LookupError, UnicodeError):
+        return False
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import polars as pl
 
 from sh_core.code_version import CodeVersion
 from sh_core.conservation import Handed, not_conserved, not_in_partition
+from sh_core.errors import FeedError
 from sh_core.feed import Feed
 from sh_core.table import Station, Table, Transform
 from sh_core.trace import Read, Trace
@@ -32,6 +33,9 @@ READER_VERSION = "raw-1"
 ENGINE: Literal["in-memory"] = "in-memory"
 """Polars engine for transforms: a partition fits in memory, and the streaming engine takes longer to start than to
 run."""
+
+ARCHIVE = "archive"
+"""Name under which an archived file that can no longer be read is reported."""
 
 TRANSFORM = "transform"
 """Name under which a crashed transform is reported, in the place of a rule's."""
@@ -89,15 +93,19 @@ def prepare_raw(
     missing = {key: (f"file {feed.expected_file(key)} of feed {feed.name}",) for key in keys if key not in current}
 
     def compute(wanted: Collection[str]) -> dict[str, Computed]:
-        files = {}
+        files, damaged = {}, dict[str, Computed]()
         for key in wanted:
             arrival = current[key]
             content = fresh.get(arrival.sha256)
-            files[key] = (arrival.file_name, landing.archived(feed, arrival.sha256) if content is None else content)
-        return {
+            try:
+                files[key] = (arrival.file_name, landing.archived(feed, arrival.sha256) if content is None else content)
+            except FeedError as lost:
+                damaged[key] = Computed(Unknown(ARCHIVE, str(lost)))
+        rows = {
             key: Computed(raw.frame, raw.breaches, {feed.name: Handed(current[key].id, raw.records)})
             for key, raw in read_raw(feed, files).items()
         }
+        return rows | damaged
 
     return Prepared(traces, missing, compute)
 

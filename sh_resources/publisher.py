@@ -18,11 +18,12 @@ predecessor's commit either has landed already or never can), and only then read
 
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from sh_core.errors import LedgerError
 from sh_core.gate import Judgement
 from sh_core.masking import mask
 from sh_core.outcome import Fenced, Outcome, Published, Withheld
@@ -154,8 +155,10 @@ class Publisher:
 
     def _beat(self, table: str, tokens: Mapping[str, int], stopped: threading.Event) -> None:
         # A lease found lost needs no word from here: every later step asks the ledger again before it acts.
+        # A beat that the ledger misses is made up for by the next: three of them fit into a lease.
         while not stopped.wait(self._lease_s / 3):
-            self._ledger.leases.renew(table, tokens, self._clock.now_utc(), self._lease_s)
+            with suppress(LedgerError):
+                self._ledger.leases.renew(table, tokens, self._clock.now_utc(), self._lease_s)
 
     def _still_mine(self, table: Table, tokens: Mapping[str, int]) -> StillMine:
         def still_mine(partitions: Collection[str]) -> set[str]:

@@ -21,7 +21,6 @@ Files without quotes and flaws, which nearly all are, take a fast path, many fil
 reads one file record by record; where the fast one applies, both give the same rows.
 """
 
-import codecs
 import io
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
@@ -32,8 +31,7 @@ import numpy as np
 import polars as pl
 
 from sh_core.columns import FILE, LINE, TEXT, UNPARSED, WHOLE_LINE
-from sh_core.errors import DeclarationError
-from sh_core.feed import Csv, Feed
+from sh_core.feed import Feed
 from sh_core.verdict import Level, RuleBreach
 
 HEADER = "header"
@@ -95,7 +93,7 @@ def read_raw(feed: Feed, files: Mapping[str, tuple[str, bytes]]) -> dict[str, Ra
         DeclarationError: If a key is no partition of the feed, or its encoding is unknown or does not contain ASCII
             (UTF-16, EBCDIC): lines and cells could not be told apart. Content never raises.
     """
-    encoding = _encoding(feed.format)
+    encoding = feed.format.codec
     read: dict[str, RawPartition] = {}
     plain: dict[bytes, dict[str, bytes]] = defaultdict(dict)
     for key, (file_name, delivered) in files.items():
@@ -109,20 +107,6 @@ def read_raw(feed: Feed, files: Mapping[str, tuple[str, bytes]]) -> dict[str, Ra
     for header, bodies in plain.items():
         read |= _read_plain(feed, header, bodies, {key: files[key][0] for key in bodies})
     return {key: read[key] for key in files}
-
-
-def _encoding(layout: Csv) -> str:
-    """Python's own name of the encoding, once it is known that bytes below 128 always mean themselves."""
-    ascii_bytes = bytes(range(128))
-    try:
-        name = codecs.lookup(layout.encoding).name
-        contains_ascii = ascii_bytes.decode(name) == ascii_bytes.decode("ascii")
-    except (LookupError, UnicodeError):
-        contains_ascii = False
-    if not contains_ascii:
-        msg = f"encoding {layout.encoding!r} is unknown here or does not contain ASCII; have the vendor deliver utf-8"
-        raise DeclarationError(msg)
-    return name.removesuffix("-sig")
 
 
 def _as_utf8(content: bytes, encoding: str) -> tuple[bytes, str]:

@@ -106,6 +106,25 @@ def test_a_file_that_is_gone_is_taken_from_the_archive(tmp_path: Path) -> None:
     assert outcome.version.rows == 3
 
 
+def test_an_archived_file_that_was_damaged_is_named_and_holds_up_no_other(tmp_path: Path) -> None:
+    """A disk went bad: what is left of the file must not be published for what was delivered."""
+    for key in (ONE, TWO):
+        deliver(tmp_path, key, [*GOOD, (key, 1, 1.0)])
+    engine = engine_at(tmp_path)
+    run_all(engine, (ONE, TWO))
+    shutil.rmtree(tmp_path / "landing" / READINGS.name)
+    sha256 = engine.ledger.arrivals.current("readings")[ONE].sha256
+    archived = tmp_path / "archive" / "readings" / sha256[:2] / sha256
+    archived.chmod(0o600)
+    archived.write_bytes(archived.read_bytes()[:-5])
+    outcomes = run(engine, "raw_readings", (ONE, TWO), force=True)
+    lost = outcomes[ONE]
+    assert isinstance(lost, Withheld)
+    assert isinstance(lost.verdict, Unknown)
+    assert sha256[:12] in lost.verdict.cause
+    assert isinstance(outcomes[TWO], Published)
+
+
 def test_what_has_not_come_is_waited_for_by_name(tmp_path: Path) -> None:
     """And holds up nobody else."""
     deliver(tmp_path, TWO, GOOD)
