@@ -346,6 +346,11 @@ class PartitionedDelta:
             return TableState({}, dict.fromkeys(partitions, 0))
         return self._state(delta, partitions)
 
+    def live(self, partitions: Collection[str] | None = None) -> list[DataFile]:
+        """Live files of those partitions that have one; None asks for all."""
+        files = self.state().files
+        return list(files.values()) if partitions is None else [files[p] for p in partitions if p in files]
+
     def scan(self, files: Iterable[DataFile], columns: Sequence[str] | None = None) -> pl.LazyFrame:
         """Rows of some files, partition column included.
 

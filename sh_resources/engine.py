@@ -21,12 +21,14 @@ from sh_core.errors import DeclarationError
 from sh_core.gate import Judgement, judge_partitions
 from sh_core.graph import Graph
 from sh_core.outcome import Busy, Outcome, Reused, Waiting
-from sh_core.records import ArrivalShare
+from sh_core.records import ArrivalShare, Settlement, Snapshot
 from sh_core.table import Table, Transform
+from sh_core.trace import Trace
 from sh_core.verdict import Unknown
 from sh_core.version import Version, digest_groups
 from sh_resources.clock import Clock
 from sh_resources.computing import Computed, Prepared, prepare_raw, prepare_transform
+from sh_resources.delta import DataFile
 from sh_resources.landing import LandingZone
 from sh_resources.ledger import Ledger
 from sh_resources.publisher import Candidate, Claim, Publisher
@@ -113,8 +115,14 @@ class Engine:
         table = self.graph[name]
         prepared = self._prepare(table, partitions)
         before = self.ledger.publications.settlements(name, prepared.traces.keys())
-        settled = {key for key, settlement in before.items() if settlement.trace_digest == prepared.traces[key].digest}
-        return [key for key in partitions if key in prepared.traces and key not in settled]
+        known = self.ledger.publications.current(name, prepared.traces.keys())
+        live = self.store.table(table).state().files
+        return [
+            key
+            for key in partitions
+            if key in prepared.traces
+            and not _is_settled(prepared.traces[key], before.get(key), known.get(key), live.get(key))
+        ]
 
     def recover(self, run_id: str) -> dict[str, int]:
         """Finish or discard what stopped processes left half-done in any table, without computing anything.
@@ -142,14 +150,12 @@ class Engine:
         outcomes: list[Outcome] = [Waiting(key, gap) for key, gap in prepared.missing.items()]
         due = []
         for key, trace in prepared.traces.items():
-            settled, published = before.get(key), claim.published(key)
-            # Where Delta was changed behind the ledger's back, the partition is computed anew.
-            agree = published is not None or (key not in claim.known and key not in claim.state.files)
-            if settled is not None and settled.trace_digest == trace.digest and agree and not force:
-                root = published.version.root if published else None
-                outcomes.append(Reused(key, settled.action, settled.verdict, root))
-            else:
+            settled, snapshot = before.get(key), claim.known.get(key)
+            if settled is None or force or not _is_settled(trace, settled, snapshot, claim.state.files.get(key)):
                 due.append(key)
+            else:
+                root = snapshot.version.root if snapshot else None
+                outcomes.append(Reused(key, settled.action, settled.verdict, root))
         if due:
             outcomes += self._publisher.publish(claim, self._judged(table, prepared, due))
         return outcomes
@@ -177,6 +183,12 @@ class Engine:
         return {
             key: Candidate(judgements[key], versions.get(key), prepared.traces[key], shares.get(key, ())) for key in due
         }
+
+
+def _is_settled(trace: Trace, before: Settlement | None, known: Snapshot | None, live: DataFile | None) -> bool:
+    """Whether nothing changed since the last decision; where Delta was changed behind the ledger's back, it did."""
+    agree = (known.path if known else None) == (live.path if live else None)
+    return before is not None and before.trace_digest == trace.digest and agree
 
 
 def _chunks(keys: Sequence[str], size: int) -> Iterator[list[str]]:

@@ -58,9 +58,7 @@ class Store:
             Contract columns (and file and line for raw and staged tables), one row per published row.
         """
         delta = self.table(table)
-        files = delta.state().files
-        chosen = files.values() if partitions is None else [files[p] for p in partitions if p in files]
-        return delta.scan(chosen, published_columns(table))
+        return delta.scan(delta.live(partitions), published_columns(table))
 
     def quarantined(self, table: Table, partitions: Collection[str] | None = None) -> pl.DataFrame:
         """Rows set aside, with PII masked.
@@ -74,10 +72,7 @@ class Store:
             PII masked) and ``attempt``.
         """
         delta = self.quarantine(table)
-        files = delta.state().files
-        chosen = files.values() if partitions is None else [files[p] for p in partitions if p in files]
-        evidence = delta.scan(chosen).collect()
-        return masked_evidence(evidence, table.contract.pii)
+        return masked_evidence(delta.scan(delta.live(partitions)).collect(), table.contract.pii)
 
 
 def stored_columns(table: Table) -> pl.Schema:
