@@ -28,7 +28,9 @@ from sh_defs.definitions import declared_graph, definitions
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.interrupts import hearing_interrupts
 from sh_defs.progress import Tally, Watcher, watching
-from sh_defs.report import Report, Run, gather, specimens, write
+from sh_defs.report import Report, Run, gather
+from sh_defs.report_json import write_json
+from sh_defs.report_page import write_page
 from sh_defs.running import Ran, run_table
 from sh_drills.replay import FEEDS, Replay
 from sh_resources.clock import SystemClock
@@ -41,6 +43,9 @@ _FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 ROOM_BYTES, ROOM_PER_DAY = 64 * 2**20, 2 * 2**20
 """Free space below which nothing is started: so much, and so much for each day."""
 
+
+SPECIMENS_SHOWN = 3
+"""Quarantined rows shown at the end."""
 
 FULL_BYTES = 16 * 2**20
 """Free space below which whatever went wrong probably did because the disk is full."""
@@ -59,7 +64,7 @@ def demonstrate(settings: Settings, days: Sequence[date], console: Console) -> R
         console: Where to show it.
 
     Returns:
-        What it found, as in ``report.json``.
+        What it found, as in ``report.json`` and ``report.html``.
 
     Raises:
         SelfHealError: If something else than the data is wrong; what was published until then stays.
@@ -83,8 +88,9 @@ def demonstrate(settings: Settings, days: Sequence[date], console: Console) -> R
             msg = f"Dagster's storage in {home} cannot be used: {error.orig}. {_advice(settings)}"
             raise DemoError(msg) from error
         report = demo.report(engine)
-    write(report, settings.home / "report.json")
-    _show(console, settings, report, engine)
+    write_page(report, settings.home / "report.html")
+    write_json(report, settings.home / "report.json")
+    _show(console, settings, report)
     return report
 
 
@@ -223,12 +229,12 @@ def _refuse(settings: Settings, graph: Graph, days: Sequence[date]) -> None:
         raise SettingsError(msg)
 
 
-def _show(console: Console, settings: Settings, report: Report, engine: Engine) -> None:
+def _show(console: Console, settings: Settings, report: Report) -> None:
     """What a person wants to know at the end."""
     show.accounts(console, report.feeds)
     show.tables(console, report.tables)
     show.quarantined(console, report.quarantined)
     show.incidents(console, report.incidents)
-    for example in specimens(engine.graph, engine.store):
+    for example in report.specimens[:SPECIMENS_SHOWN]:
         show.specimen(console, example)
     show.next_steps(console, settings.home, report)
