@@ -1001,6 +1001,26 @@ def test_rows_that_a_station_lost_are_missing(ledger: Ledger) -> None:
     assert ledger.accounts("weather", RAW, STAGED)[0].account.missing == 3
 
 
+def test_a_withheld_file_without_rows_does_not_take_over_the_rows_of_the_last_good_one(ledger: Ledger) -> None:
+    """The incident: a vendor replaced a day's file by an HTML page of one line.
+
+    It has no rows and is withheld. The rows that readers still see were added to its account, which then had published
+    rows that never arrived.
+    """
+    lease(ledger, table=RAW)
+    lease(ledger, table=STAGED)
+    first = record(ledger, "a")[0].id
+    settle_station(ledger, RAW, publish("r1", 1), ArrivalShare(first, 10, published=10))
+    seen = [Read(RAW, "d1", (), version("r1").root)]
+    settle_station(ledger, STAGED, publish("s1", 1), ArrivalShare(first, 10, published=10), reads=seen)
+
+    page = record(ledger, "b")[0].id
+    settle_station(ledger, RAW, withhold("r2", 1), ArrivalShare(page, 0))
+    assert terms(ledger) == [(True, RowAccount(10, superseded=10)), (True, RowAccount())]
+    settle_station(ledger, RAW, withhold("r3", 1, verdict=CRASHED))
+    assert terms(ledger)[1] == (True, RowAccount())
+
+
 def test_without_a_staged_table_published_raw_rows_are_pending(ledger: Ledger) -> None:
     lease(ledger, table=RAW)
     settle_station(ledger, RAW, publish("r", 1), ArrivalShare(record(ledger, "a")[0].id, 10, published=10))
