@@ -1,28 +1,26 @@
-"""Inspecting: everything that is known of one table, partition or quarantine, as plain JSON values.
+"""Inspecting: everything that is known of one table or partition, as plain JSON values.
 
-Belongs here: finding what somebody named, and gathering what is declared, published, decided and set aside. Does not
-belong here: the state folder as a whole (``report``), how it looks at a terminal (``show_tables``). Invariants: reads
+Belongs here: gathering what is declared, published and decided. Does not belong here: the state folder as a whole
+(``report``), quarantine (``evidence``), how it looks at a terminal (``show_tables``). Invariants: reads
 only; PII leaves only masked; what people are shown is made of the very values that programs get.
 """
 
-import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection
 from datetime import datetime
-from difflib import get_close_matches
 from typing import Any
 
 import polars as pl
 
 from sh_core.code_version import code_version
-from sh_core.errors import SelfHealError
 from sh_core.graph import Graph
 from sh_core.masking import sample
 from sh_core.records import Action, Arrival, ArrivalShare, Incident, Settlement, Snapshot
 from sh_core.table import Table
 from sh_core.trace import Trace
 from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
-from sh_defs.report import partition_column, partition_in, standings
-from sh_defs.saying import crash, found, policy, rule_of, why
+from sh_defs.evidence import partition_column, says
+from sh_defs.saying import crash, found, policy, why
+from sh_defs.standings import standings
 from sh_resources.engine import Engine
 from sh_resources.ledger import Tracked
 
@@ -33,50 +31,6 @@ HISTORY = 20
 """Attempts, and moments of a table, that are shown; the newest."""
 
 Facts = dict[str, Any]
-
-
-class UnknownNameError(SelfHealError):
-    """Somebody named a table, partition or rule that does not exist."""
-
-
-# ------------------------------------------------------------------------------------------------------------- naming
-
-
-def address(graph: Graph, text: str) -> tuple[Table, str | None]:
-    """The table, and the partition if one is named, of ``TABLE[:PARTITION]``.
-
-    Raises:
-        UnknownNameError: If there is no such table or partition; with those that look like it.
-    """
-    name, colon, key = text.partition(":")
-    table = table_named(graph, name)
-    if not colon:
-        return table, None
-    keys = table.partitions.keys()
-    if key not in keys:
-        span = f"{len(keys):,} partitions, {keys[0]} to {keys[-1]}" if len(keys) > 1 else f"one partition, {keys[0]}"
-        raise UnknownNameError(f"{table.name} has no partition {key!r}{_meant(key, keys)}. It has {span}")
-    return table, key
-
-
-def table_named(graph: Graph, name: str) -> Table:
-    """The table of that name.
-
-    Raises:
-        UnknownNameError: If there is none; with those that look like it.
-    """
-    names = [t.name for t in graph.tables]
-    if name not in names:
-        raise UnknownNameError(f"there is no table {name!r}{_meant(name, names)}. There are {', '.join(names)}")
-    return graph[name]
-
-
-def _meant(name: str, names: Collection[str]) -> str:
-    close = get_close_matches(name, names, n=3)
-    return f"; did you mean {' or '.join(close)}?" if close else ""
-
-
-# ------------------------------------------------------------------------------------------------------------- tables
 
 
 def every_table(engine: Engine, now_utc: datetime) -> Facts:
@@ -206,7 +160,9 @@ def partition(engine: Engine, of: Table, key: str) -> Facts:
             "file": str(engine.store.table(of).folder / snapshot.path),
         },
         "trace": None if snapshot is None else _trace(of, snapshot.trace),
-        "judgement": None if settled is None else _judgement(engine.graph, of, settled, by_id[settled.attempt_id], snapshot),
+        "judgement": None
+        if settled is None
+        else _judgement(engine.graph, of, settled, by_id[settled.attempt_id], snapshot),
         "incidents": [_incident(i) for i in engine.ledger.incidents.all(of.name, key)],
         "arrivals": _arrivals(engine, of, key, settled),
         "first_rows": list(sample(_first_rows(engine, of, key), of.contract.pii)) if live is not None else [],
@@ -275,7 +231,7 @@ def _breaches(graph: Graph, of: Table, verdict: Verdict) -> list[Facts]:
                 {
                     "rule": b.rule,
                     "level": b.level.value,
-                    "says": _says(of, b.rule),
+                    "says": says(of, b.rule),
                     "rows": b.count if b.level is Level.ROW else None,
                     "found": found(b),
                     "sample": list(b.sample),
@@ -283,15 +239,10 @@ def _breaches(graph: Graph, of: Table, verdict: Verdict) -> list[Facts]:
                 for b in breaches
             ]
         case Unknown(rule, cause):
-            says = {"says": _says(of, rule), "rows": None, "found": crash(graph, of, cause), "sample": []}
-            return [{"rule": rule, "level": "crashed", **says}]
+            crashed = {"found": crash(graph, of, cause), "rows": None, "sample": list[Facts]()}
+            return [{"rule": rule, "level": "crashed", "says": says(of, rule), **crashed}]
         case _:
             return []
-
-
-def _says(of: Table, name: str) -> str:
-    rule = rule_of(of, name)
-    return rule.description if rule is not None else ""
 
 
 def _incident(incident: Incident) -> Facts:
@@ -351,87 +302,6 @@ def _tried(graph: Graph, of: Table, tracked: Tracked) -> Facts:
         "quarantined": attempt.quarantined,
         "says": list(why(graph, of, attempt.verdict)),
     }
-
-
-# --------------------------------------------------------------------------------------------------------- quarantine
-
-
-def quarantine_counts(engine: Engine, tables: Iterable[Table], rule: str | None = None) -> list[Facts]:
-    """Rows in quarantine by table, partition and rule; a row that breaks two counts under both.
-
-    Raises:
-        UnknownNameError: If none of the tables has such a rule.
-    """
-    wanted = tuple(tables)
-    evidence = {t.name: engine.store.quarantined(t) for t in wanted}
-    _refuse_rule(wanted, evidence, rule)
-    counted = []
-    for of in wanted:
-        column = partition_column(of)
-        rows = evidence[of.name].explode("rules").drop_nulls("rules")
-        if rule is not None:
-            rows = rows.filter(_breaks(pl.col("rules"), rule))
-        by = [*([column] if column in rows.columns else []), "rules"]
-        groups = rows.group_by(by).agg(pl.len().alias("rows"), pl.col("file").drop_nulls().unique().sort()).sort(by)
-        for group in groups.iter_rows(named=True):
-            where = {"table": of.name, "partition": partition_in(group, column)}
-            counted.append({**where, "rule": group["rules"], "rows": group["rows"], "files": group["file"]})
-    return counted
-
-
-def quarantined_rows(engine: Engine, of: Table, key: str | None, rule: str | None, limit: int) -> Facts:
-    """Rows in quarantine, masked.
-
-    Args:
-        engine: On the state folder.
-        of: The table that they were meant for.
-        key: Their partition; None for all.
-        rule: A rule that they break; None for any.
-        limit: How many at most.
-
-    Raises:
-        UnknownNameError: If the table has no such rule.
-    """
-    evidence = engine.store.quarantined(of, None if key is None else [key])
-    _refuse_rule([of], {of.name: evidence}, rule)
-    column = partition_column(of)
-    if rule is not None:
-        evidence = evidence.filter(pl.col("rules").list.eval(_breaks(pl.element(), rule)).list.any())
-    rows = evidence.sort(*([column] if column in evidence.columns else []), "file", "line")
-    return {
-        "table": of.name,
-        "partition": key,
-        "rule": rule,
-        "total": rows.height,
-        "rows": [
-            {
-                "partition": partition_in(row, column),
-                "rules": {name: _says(of, name) for name in row["rules"]},
-                "file": row["file"],
-                "line": row["line"],
-                "row": json.loads(row["row"]),
-            }
-            for row in rows.head(limit).iter_rows(named=True)
-        ],
-    }
-
-
-def _breaks(name: pl.Expr, rule: str) -> pl.Expr:
-    """Whether it is the rule: ``parse`` stands for ``parse:dep_time`` and all others of it."""
-    return (name == rule) | name.str.starts_with(f"{rule}:")
-
-
-def _refuse_rule(tables: Iterable[Table], evidence: Mapping[str, pl.DataFrame], rule: str | None) -> None:
-    if rule is None:
-        return
-    # Those in quarantine too: a contract may have lost a rule since.
-    rules = {r.name for t in tables for r in t.contract.rules if r.level is Level.ROW}
-    rules |= {name for frame in evidence.values() for name in frame["rules"].explode().drop_nulls().to_list()}
-    if rule not in rules:
-        raise UnknownNameError(
-            f"there is no rule {rule!r} that sets rows aside{_meant(rule, sorted(rules))}. "
-            "selfheal show TABLE lists a table's rules"
-        )
 
 
 def _iso(at: datetime | None) -> str | None:

@@ -17,7 +17,7 @@ import vl_convert as vlc
 
 from sh_core.accounts import RowAccount
 from sh_core.records import Action
-from sh_defs.report import TableStanding, Visible, is_date
+from sh_defs.standings import TableStanding, Visible, is_date
 from sh_resources.ledger import Activity
 
 BINS = 370

@@ -19,9 +19,11 @@ from markupsafe import Markup
 
 from sh_core.masking import LONGEST
 from sh_defs import report_charts as charts
-from sh_defs.report import Fault, Report, Specimen, TableStanding, Visible
+from sh_defs.evidence import Specimen
+from sh_defs.report import Fault, Report
 from sh_defs.report_json import account_as_json, put, rows_as_json, versions
 from sh_defs.saying import age, moment
+from sh_defs.standings import TableStanding, Visible
 
 BREACHES, FAULTS = 7, 6
 """How many broken rules and open incidents the first screen lists: those of the most rows, the oldest."""
@@ -63,7 +65,11 @@ def write_page(report: Report, path: Path) -> None:
 def page(report: Report) -> str:
     """The report as HTML."""
     environment = Environment(
-        loader=PackageLoader("sh_defs"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("sh_defs"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: f"{value:,}"
     environment.filters["count_of"] = _count
@@ -113,8 +119,8 @@ def _facts(report: Report) -> Mapping[str, Any]:
         "partitions": sum(len(t.roots.keys() | set(t.withheld)) for t in tables),
         "blank": sum(v is Visible.WITHHELD for t in tables for v in t.visible.values()),
         "evidence": sum(t.quarantined for t in tables),
-        "first": next(iter(total.by_partition), None),
-        "last": next(reversed(total.by_partition), None),
+        "first": min(total.by_partition, default=None),
+        "last": max(total.by_partition, default=None),
         "rules_broken": len({(q.table, q.rule) for q in report.quarantined}),
         "last_published": moment(max(published, default=None)),
         "last_age": age(max(published, default=None), report.made_utc),

@@ -20,7 +20,7 @@ def rule_of(table: Table, name: str) -> Rule | None:
     Returns:
         None for a rule that the contract had once and no longer has.
     """
-    plain = name.split(":")[0]
+    plain = name.partition(":")[0]
     return next((rule for rule in table.contract.rules if rule.name == plain), None)
 
 
@@ -47,7 +47,7 @@ def crash(graph: Graph, table: Table, cause: str) -> str:
     handled = {*table.contract.pii, *(c for i in table.inputs for c in graph[i.table].contract.pii)}
     if not handled:
         return cause
-    return f"{cause.split(':')[0]} (message not shown: {', '.join(sorted(handled))} is personal data)"
+    return f"{cause.partition(':')[0]} (message not shown: {', '.join(sorted(handled))} is personal data)"
 
 
 def policy(table: Table) -> str:

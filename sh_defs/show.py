@@ -16,7 +16,9 @@ from rich.table import Table as Grid
 
 from sh_core.accounts import RowAccount
 from sh_core.records import Incident
-from sh_defs.report import FeedAccount, Quarantined, Report, Specimen, TableStanding, total_of
+from sh_defs.evidence import Quarantined, Specimen
+from sh_defs.report import FeedAccount, Report, total_of
+from sh_defs.standings import TableStanding
 
 INCIDENTS_SHOWN = 10
 
@@ -28,7 +30,7 @@ def accounts(console: Console, feeds: Iterable[FeedAccount]) -> None:
     every = tuple(feeds)
     total = total_of(every)
     title(console, f"Where every row of {total.arrivals:,} delivered files is")
-    grid = grid("feed", *_TERMS, "missing")
+    grid = new_grid("feed", *_TERMS, "missing")
     for account in every:
         grid.add_row(account.feed, *_account(account.rows))
     grid.add_section()
@@ -43,7 +45,7 @@ def accounts(console: Console, feeds: Iterable[FeedAccount]) -> None:
 def tables(console: Console, standings: Iterable[TableStanding]) -> None:
     """A row per table: what its readers see."""
     title(console, "What readers see")
-    grid = grid("table", "partitions", "rows", "withheld", "quarantined", "content root")
+    grid = new_grid("table", "partitions", "rows", "withheld", "quarantined", "content root")
     for t in standings:
         withheld = f"[yellow]{len(t.withheld):,}[/]" if t.withheld else "0"
         grid.add_row(
@@ -59,7 +61,7 @@ def quarantined(console: Console, found: Iterable[Quarantined]) -> None:
         console.print("\nNo row is in quarantine.")
         return
     title(console, "Rows in quarantine, by the rule they break")
-    grid = grid("table", "rule", "rows", left=2)
+    grid = new_grid("table", "rule", "rows", left=2)
     for q in every:
         grid.add_row(q.table, q.rule, f"{q.rows:,}")
     console.print(grid)
@@ -72,7 +74,7 @@ def incidents(console: Console, opened: Iterable[Incident]) -> None:
         console.print("\nNo incident is open.")
         return
     title(console, f"Open incidents ({len(every):,}): what they name is withheld until it is healed")
-    grid = grid("since", "table", "partition", "cause", left=4)
+    grid = new_grid("since", "table", "partition", "cause", left=4)
     for i in every[:INCIDENTS_SHOWN]:
         grid.add_row(f"{i.opened_utc:%Y-%m-%d %H:%M} UTC", i.table, i.partition, escape(i.cause_key))
     console.print(grid)
@@ -131,7 +133,7 @@ def _account(rows: RowAccount) -> list[str]:
     return [*(f"{getattr(rows, term):,}" for term in _TERMS), missing]
 
 
-def grid(*columns: str, left: int = 1) -> Grid:
+def new_grid(*columns: str, left: int = 1) -> Grid:
     """A table whose first columns are text and whose others are numbers, narrow enough for 80 characters."""
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, show_edge=False)
     for number, name in enumerate(columns):

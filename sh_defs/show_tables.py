@@ -7,6 +7,7 @@ whatever a feed delivered is shown as text, with control characters made visible
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from itertools import groupby
 from typing import Any
 
 from rich.console import Console
@@ -16,7 +17,7 @@ from rich.text import Text
 
 from sh_core.masking import LONGEST
 from sh_defs.saying import age, moment
-from sh_defs.show import grid, title
+from sh_defs.show import new_grid, title
 
 WIDE = 120
 """Characters of a terminal from which a line per table also names time and owner; on others they stand below."""
@@ -36,7 +37,7 @@ def every_table(console: Console, facts: Facts) -> None:
     now = datetime.fromisoformat(facts["now_utc"])
     wide = console.width >= WIDE
     columns = ("published", "withheld", "never", "rows", "quarantined", "last")
-    lines = grid("table", "station", *columns, *(("UTC", "owner") if wide else ()), left=2)
+    lines = new_grid("table", "station", *columns, *(("UTC", "owner") if wide else ()), left=2)
     for t in facts["tables"]:
         at = _time(t["last_published_utc"])
         withheld = f"[yellow]{len(t['withheld']):,}[/]" if t["withheld"] else "0"
@@ -74,7 +75,7 @@ def table(console: Console, facts: Facts) -> None:
     _say(console, "published", f"{p['published']:,}{seen}; {facts['rows']:,} rows")
     _say(console, "withheld", _listed(p["withheld"]), style="yellow" if p["withheld"] else "")
     _say(console, "quarantined", f"{facts['quarantined']:,} rows")
-    _say(console, "folder", facts["folder"])
+    _path(console, "folder", facts["folder"])
     _contract(console, facts["contract"])
     title(console, "Last publications")
     _moments(console, facts["publications"])
@@ -83,31 +84,17 @@ def table(console: Console, facts: Facts) -> None:
 
 def partition(console: Console, facts: Facts) -> None:
     """Everything about one partition."""
-    content, judged = facts["content"], facts["judgement"]
-    console.print(f"[bold]{facts['table']}[/] [bold]{escape(facts['partition'])}[/]", highlight=False)
-    match facts["readers_see"]:
-        case "newest":
-            _say(console, "readers see", "its newest content", style="green")
-        case "last good":
-            _say(console, "readers see", "its last good content; newer content is withheld", style="yellow")
-        case _ if judged is not None:
-            _say(console, "readers see", "nothing: its only content is withheld", style="red")
-        case _:
-            _say(console, "readers see", "nothing: it was never computed, as an input or a delivery is not there")
+    console.print(f"[bold]{facts['table']} {escape(facts['partition'])}[/]", highlight=False)
+    text, style = _seen(facts)
+    _say(console, "readers see", text, style=style)
     if not facts["agrees_with_ledger"]:
         said = "Delta and the ledger disagree; materialize it again, or run selfheal recover if a run was killed"
         _say(console, "", said, style="red")
-    if content is not None:
-        _content(console, content)
-    if judged is not None:
-        _judgement(console, judged)
-    if facts["trace"] is not None:
-        _trace(console, facts["trace"], "What its content was computed from")
-    if judged is not None and judged["trace"] is not None:
-        before = facts["trace"]["reads"] if facts["trace"] is not None else []
-        news = [read for read in judged["trace"]["reads"] if read not in before]
-        same = "; the rest as above" if before else ""
-        _trace(console, {**judged["trace"], "reads": news}, f"What the last judgement was about{same}")
+    if facts["content"] is not None:
+        _content(console, facts["content"])
+    if facts["judgement"] is not None:
+        _judgement(console, facts["judgement"])
+    _traces(console, facts)
     _arrivals(console, facts["arrivals"])
     _first_rows(console, facts["first_rows"])
     _incidents(console, facts["incidents"], none="It never had an incident.")
@@ -118,24 +105,35 @@ def partition(console: Console, facts: Facts) -> None:
         console.print("Nothing was ever tried.")
 
 
+def _seen(facts: Facts) -> tuple[str, str]:
+    """What readers see, and the style in which to say so."""
+    match facts["readers_see"]:
+        case "newest":
+            return "its newest content", "green"
+        case "last good":
+            return "its last good content; newer content is withheld", "yellow"
+        case _ if facts["judgement"] is not None:
+            return "nothing: its only content is withheld", "red"
+        case _:
+            return "nothing: it was never computed, as an input or a delivery is not there", ""
+
+
 def quarantine_counts(console: Console, facts: Sequence[Facts]) -> None:
     """A line per table, partition and rule."""
     if not facts:
         console.print("No row is in quarantine.")
         return
-    lines = Grid(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    lines.add_column("table", no_wrap=True)
-    lines.add_column("partition", no_wrap=True)
-    lines.add_column("rule", overflow="fold")
-    lines.add_column("rows", justify="right", no_wrap=True)
-    lines.add_column("file", overflow="fold", style="dim")
-    for found in facts:
-        files = [name.rsplit("/", 1)[-1] for name in found["files"]]
-        file = files[0] if len(files) == 1 else f"{len(files)} files" if files else ""
-        lines.add_row(
-            found["table"], Text(found["partition"]), Text(found["rule"]), f"{found['rows']:,}", Text(visible(file))
-        )
-    console.print(lines)
+    for name, of_table in groupby(facts, key=lambda found: found["table"]):
+        title(console, name)
+        lines = Grid.grid(padding=(0, 2, 0, 0))
+        for justify in ("left", "left", "right", "left"):
+            lines.add_column(justify=justify, overflow="fold")
+        for found in of_table:
+            files = [file.rsplit("/", 1)[-1] for file in found["files"]]
+            file = files[0] if len(files) == 1 else f"{len(files)} files" if files else ""
+            where = (Text(found["partition"]), Text(found["rule"], style="red"))
+            lines.add_row(*where, f"{found['rows']:,}", Text(visible(file), style="dim"))
+        console.print(lines)
 
 
 def quarantined_rows(console: Console, facts: Facts) -> None:
@@ -180,7 +178,7 @@ def _contract(console: Console, contract: Facts) -> None:
     if contract["drops_duplicates"]:
         _say(console, "duplicates", "exact copies are dropped and counted")
     console.print()
-    columns = grid("column", "type", "", left=3)
+    columns = new_grid("column", "type", "", left=3)
     for c in contract["columns"]:
         marks = [*(["key"] if c["key"] else []), *([c["unit"]] if c["unit"] else [])]
         marks += [*([f"to {c['quantum']:g}"] if c["quantum"] else []), *(["personal data"] if c["pii"] else [])]
@@ -208,10 +206,11 @@ def _content(console: Console, content: Facts) -> None:
     _say(console, "version", content["root"])
     _say(console, "rows", f"{content['rows']:,}")
     _say(console, "published", _at(content["published_utc"]))
-    _say(console, "by", f"run {content['run']}, attempt {content['attempt']}, Delta transaction {content['transaction']}")
-    _say(console, "file", content["file"])
+    _say(console, "run", content["run"])
+    _say(console, "attempt", f"{content['attempt']}, Delta transaction {content['transaction']}")
+    _path(console, "file", content["file"])
     console.print()
-    columns = grid("column", "digest", left=2)
+    columns = new_grid("column", "digest", left=2)
     for name, digest in content["columns"].items():
         columns.add_row(f"{name}{' (key)' if name in content['key'] else ''}", f"[dim]{digest}[/]")
     console.print(columns)
@@ -228,6 +227,18 @@ def _judgement(console: Console, judged: Facts) -> None:
         _say(console, "", breach["found"])
         for row in breach["sample"][:1]:
             _say(console, "e.g.", cells(row))
+
+
+def _traces(console: Console, facts: Facts) -> None:
+    """What the content was computed from, and of what was judged since only where it differs."""
+    published, judged = facts["trace"], facts["judgement"]
+    if published is not None:
+        _trace(console, published, "What its content was computed from")
+    if judged is not None and judged["trace"] is not None:
+        before = published["reads"] if published is not None else []
+        news = [read for read in judged["trace"]["reads"] if read not in before]
+        same = "; the rest as above" if before else ""
+        _trace(console, {**judged["trace"], "reads": news}, f"What the last judgement was about{same}")
 
 
 def _trace(console: Console, trace: Facts, what: str) -> None:
@@ -249,12 +260,12 @@ def _arrivals(console: Console, arrivals: Sequence[Facts]) -> None:
         return
     title(console, "Files")
     for a in arrivals[-SHOWN:]:
-        rows = a["rows"]
-        told = ", ".join(f"{n:,} {term}" for term, n in rows.items() if n or term == "arrived") if rows else "not counted"
+        rows = a["rows"] or {}
+        counted = [f"{n:,} {term}" for term, n in rows.items() if n or term == "arrived"]
         late = f", superseded by arrival {a['superseded_by']}" if a["superseded_by"] is not None else ""
         _say(console, f"arrival {a['arrival']}", f"{a['file']}, {_at(a['arrived_utc'])}{late}")
-        if rows is not None or not late:
-            _say(console, "", told)
+        if counted or not late:
+            _say(console, "", ", ".join(counted) or "not counted yet")
 
 
 def _first_rows(console: Console, rows: Iterable[Mapping[str, Any]]) -> None:
@@ -270,10 +281,11 @@ def _incidents(console: Console, incidents: Sequence[Facts], none: str) -> None:
     title(console, "Incidents")
     for i in incidents:
         ended = "open" if i["is_open"] else f"closed {_at(i['closed_utc'])}"
-        where = f"{i['partition']}: {i['cause']}"
-        _say(console, f"incident {i['id']}", f"{where}, {ended}", style="yellow" if i["is_open"] else "")
+        said = f"{i['partition']}: {i['cause']}, {ended}"
+        _say(console, f"incident {i['id']}", said, style="yellow" if i["is_open"] else "")
         for event in i["events"]:
-            _say(console, "", f"{_at(event['at_utc'])} {event['kind'].replace('_', ' ')}, run {event['run']}", style="dim")
+            what = event["kind"].replace("_", " ")
+            _say(console, "", f"{_at(event['at_utc'])} {what}, run {event['run']}", style="dim")
     if not incidents:
         console.print(none)
 
@@ -282,7 +294,12 @@ def _tried(console: Console, tried: Facts) -> None:
     state = "" if tried["state"] == "confirmed" else f", {tried['state']}"
     root = f" {tried['root'][:_SHORT]}, {tried['rows']:,} rows" if tried["root"] else ""
     aside = f", {tried['quarantined']:,} quarantined" if tried["quarantined"] else ""
-    _say(console, _at(tried["decided_utc"] or tried["intended_utc"]), f"{_ACTIONS[tried['action']]}{root}{aside}{state}", label_width=22)
+    _say(
+        console,
+        _at(tried["decided_utc"] or tried["intended_utc"]),
+        f"{_ACTIONS[tried['action']]}{root}{aside}{state}",
+        label_width=22,
+    )
     for line in (*tried["says"], *([tried["reason"]] if tried["reason"] else [])):
         _say(console, "", line, style="dim", label_width=22)
 
@@ -294,6 +311,11 @@ def _say(console: Console, label: str, text: str, *, style: str = "", label_widt
     line.add_column(overflow="fold", ratio=1)
     line.add_row(label, Text(visible(text), style=style))
     console.print(line)
+
+
+def _path(console: Console, label: str, path: str) -> None:
+    """A path in one piece, however long, so that it can be copied."""
+    console.print(f"[bold]{label:<{_LABEL}}[/] {escape(visible(path))}", highlight=False, soft_wrap=True)
 
 
 def _listed(keys: Sequence[str]) -> str:

@@ -35,7 +35,7 @@ and every row that was ever delivered is accounted for.
 
 State is kept in one folder: --home, else SELFHEAL_HOME, else .selfheal where you are. Delete it to start afresh.
 """
-_EPILOG = "Start with `selfheal demo`, then `selfheal tables` and `selfheal dev`. `selfheal COMMAND --help` has examples."
+_EPILOG = "Start with `selfheal demo`, then `selfheal tables`. `selfheal COMMAND --help` has examples."
 
 
 class _Commands(TyperGroup):
@@ -109,9 +109,7 @@ def refuse_imbalance(feeds: "Iterable[FeedAccount]") -> None:
     """End with an error if a row is missing."""
     wrong = [f.feed for f in feeds if f.rows.missing]
     if wrong:
-        complain(
-            f"rows of {', '.join(wrong)} are missing or counted twice. That is a bug: report it with this output."
-        )
+        complain(f"rows of {', '.join(wrong)} are missing or counted twice. That is a bug: report it with this output.")
         raise typer.Exit(WRONG)
 
 

@@ -90,7 +90,8 @@ def show(
     ```
     """
     from sh_defs import show_tables
-    from sh_defs.inspecting import address, partition, table
+    from sh_defs.inspecting import partition, table
+    from sh_defs.naming import address
 
     engine = engine_at(home)
     named, key = address(engine.graph, what)
@@ -123,11 +124,12 @@ def list_quarantine(
     ```
     """
     from sh_defs import show_tables
-    from sh_defs.inspecting import quarantine_counts, table_named
+    from sh_defs.evidence import quarantine_counts
+    from sh_defs.naming import table_named
 
     engine = engine_at(home)
     wanted = engine.graph.tables if name is None else (table_named(engine.graph, name),)
-    facts = quarantine_counts(engine, wanted, rule)
+    facts = quarantine_counts(engine.store, wanted, rule)
     if as_json:
         _print(facts)
     else:
@@ -153,11 +155,12 @@ def show_quarantine(
     ```
     """
     from sh_defs import show_tables
-    from sh_defs.inspecting import address, quarantined_rows
+    from sh_defs.evidence import quarantined_rows
+    from sh_defs.naming import address
 
     engine = engine_at(home)
     named, key = address(engine.graph, what)
-    facts = quarantined_rows(engine, named, key, rule, limit)
+    facts = quarantined_rows(engine.store, named, key, rule, limit)
     if as_json:
         _print(facts)
     else:
