@@ -7,7 +7,7 @@ has at most ``BINS`` marks side by side: neighbours are added up, and of what re
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from itertools import groupby
 from typing import Any
@@ -24,7 +24,7 @@ BINS = 370
 """Marks side by side: a year of days, and about what a page is wide enough for."""
 
 DOTS = 1500
-"""Marks in the chart of activity; beyond it, moments of one hour, then of one day, are one."""
+"""Marks in the chart of activity; beyond it, moments of one hour, day, week, … are one."""
 
 OUTCOMES = {
     "published": "var(--published)",
@@ -49,13 +49,14 @@ ACTIONS = {
     Action.WITHHOLD: ("withheld", "var(--wrong)"),
 }
 
-_EXACT: Mapping[str, int] = {}
-_HOUR = {"minute": 0, "second": 0, "microsecond": 0}
-_COARSER = (_EXACT, _HOUR, {"hour": 0, **_HOUR})
+_COARSER = tuple(map(timedelta, (0, 1 / 24, 1, 7, 28, 364)))
+"""Steps of time, in days, until there are few enough dots."""
+
 _WIDTH, _LABELS, _CHARACTER = 1000, 260, 8
 _WORST = tuple(Visible)
 _FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 _UTC = alt.Scale(type="utc")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def outcomes(accounts: Mapping[str, RowAccount]) -> str:
@@ -83,7 +84,9 @@ def outcomes(accounts: Mapping[str, RowAccount]) -> str:
         .encode(
             x=alt.X("x:T", scale=_UTC, title=None, axis=_time_axis()),
             x2="x2:T",
-            y=alt.Y("y:Q", title=None, axis=alt.Axis(tickCount=4, format=",", domain=False, ticks=False)),
+            y=alt.Y(
+                "y:Q", title=None, axis=alt.Axis(aria=False, tickCount=4, format=",.0f", domain=False, ticks=False)
+            ),
             y2="y2:Q",
             color=_colors(OUTCOMES, "outcome"),
             description="said:N",
@@ -95,8 +98,9 @@ def outcomes(accounts: Mapping[str, RowAccount]) -> str:
 
 def visibility(tables: Sequence[TableStanding]) -> str:
     """What readers see of every partition: a strip per table over its partitions."""
-    dates = sorted({key for t in tables for key in t.visible if is_date(key)})
-    whole = _reach(dates, dates) if dates else ("2000-01-01", "2000-01-02")
+    dated = [list(t.visible) for t in tables if t.visible and is_date(next(iter(t.visible)))]
+    edges = sorted(edge for keys in dated for edge in _reach(keys, keys)) or ["2000-01-01", "2000-01-02"]
+    whole = (edges[0], edges[-1])
     rows = [row for t in tables for row in _strip(t, whole)]
     chart = (
         alt.Chart(alt.Data(values=rows))
@@ -182,11 +186,16 @@ def _bins(keys: Sequence[str], most: int = BINS) -> list[Sequence[str]]:
 
 
 def _reach(keys: Sequence[str], span: Sequence[str]) -> tuple[str, str]:
-    """From the day that neighbouring keys begin to the day the next one does; the last is as long as the one before."""
+    """From the day that neighbouring keys begin to the day the next one does.
+
+    The last is a month where the one before is, else as many days as that one.
+    """
     following = keys.index(span[-1]) + 1
     if following < len(keys):
         return span[0], keys[following]
     days = [date.fromisoformat(key) for key in keys[-2:]]
+    if len(days) > 1 and days[0].day == days[1].day == 1:
+        return span[0], (days[1] + timedelta(days=31)).replace(day=1).isoformat()
     length = days[-1] - days[0] if len(days) > 1 else timedelta(days=1)
     return span[0], (days[-1] + length).isoformat()
 
@@ -199,19 +208,16 @@ def _share(keys: Sequence[str], span: Sequence[str], whole: tuple[str, str]) -> 
     return (start + first * each).isoformat(), (start + (first + len(span)) * each).isoformat()
 
 
-def _moments(decided: Sequence[Activity]) -> Mapping[tuple[str, Action, datetime], int]:
+def _moments(decided: Collection[Activity]) -> Mapping[tuple[str, Action, datetime], int]:
     """Partitions per table, action and moment; moments as exact as the number of dots allows."""
-    for coarse in _COARSER:
-        counted = _count(decided, coarse)
+    counted: Counter[tuple[str, Action, datetime]] = Counter()
+    for step in _COARSER:
+        counted = Counter()
+        for a in decided:
+            at = a.at_utc - (a.at_utc - _EPOCH) % step if step else a.at_utc
+            counted[a.table, a.action, at] += a.partitions
         if len(counted) <= DOTS:
             break
-    return counted
-
-
-def _count(decided: Iterable[Activity], exact: Mapping[str, int]) -> Counter[tuple[str, Action, datetime]]:
-    counted: Counter[tuple[str, Action, datetime]] = Counter()
-    for a in decided:
-        counted[a.table, a.action, a.at_utc.replace(**exact)] += a.partitions  # type: ignore[arg-type]
     return counted
 
 
@@ -220,13 +226,15 @@ def _named(span: Sequence[str]) -> str:
 
 
 def _time_axis() -> alt.Axis:
-    return alt.Axis(grid=False, tickCount=10, labelOverlap=True, labelFlush=False)
+    return alt.Axis(aria=False, grid=False, tickCount=10, labelOverlap=True, labelFlush=False)
 
 
 def _table_axis(tables: Sequence[TableStanding]) -> alt.Y:
     # A reader's font may be wider than the one that the drawing was measured with.
     room = min(_LABELS, _CHARACTER * max((len(t.table) for t in tables), default=1))
-    axis = alt.Axis(labelLimit=room, minExtent=room, maxExtent=room, ticks=False, domain=False, labelPadding=6)
+    axis = alt.Axis(
+        aria=False, labelLimit=room, minExtent=room, maxExtent=room, ticks=False, domain=False, labelPadding=6
+    )
     return alt.Y("table:N", sort=[t.table for t in tables], title=None, axis=axis)
 
 

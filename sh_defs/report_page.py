@@ -18,6 +18,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from sh_core.masking import LONGEST
+from sh_core.verdict import Level
 from sh_defs import report_charts as charts
 from sh_defs.evidence import Specimen
 from sh_defs.report import Fault, Report
@@ -26,7 +27,8 @@ from sh_defs.saying import age, moment
 from sh_defs.standings import TableStanding, Visible
 
 BREACHES, FAULTS = 7, 6
-"""How many broken rules and open incidents the first screen lists: those of the most rows, the oldest."""
+"""How many broken rules and open incidents the first screen lists: what withholds comes first, then what
+breaks most rows; the oldest incidents."""
 
 _SCRIPT = """
 const tip = document.getElementById("tip");
@@ -104,7 +106,7 @@ def _facts(report: Report) -> Mapping[str, Any]:
     digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     terms = rows_as_json(total.rows)
     published = [t.published_utc for t in tables if t.published_utc is not None]
-    breaches = sorted(report.breaches, key=lambda b: (-b.withheld, -b.rows, b.table, b.rule))
+    breaches = sorted(report.breaches, key=lambda b: (not b.withheld, b.level == Level.ROW, -b.rows, b.table, b.rule))
     most = max((b.rows for b in breaches), default=0)
     return {
         "headline": headline(report),
