@@ -267,24 +267,18 @@ def _arrivals(engine: Engine, of: Table, key: str, settled: Settlement | None) -
     arrivals = engine.ledger.arrivals.by_id(shares.keys())
     if of.feed is not None:
         arrivals |= {a.id: a for a in engine.ledger.arrivals.all(of.feed.name) if a.partition == key}
-    withheld = settled is not None and settled.action is Action.WITHHOLD
-    return [_arrival(arrivals[i], shares.get(i), withheld=withheld) for i in sorted(arrivals)]
+    return [_arrival(arrivals[i], shares.get(i)) for i in sorted(arrivals)]
 
 
-def _arrival(arrival: Arrival, share: ArrivalShare | None, *, withheld: bool) -> Facts:
-    rows = None
-    if share is not None and withheld:
-        rows = {"arrived": share.arrived, "published": 0, "quarantined": 0, "duplicates": 0, "pending": share.arrived}
-    elif share is not None:
-        terms = ("arrived", "published", "quarantined", "duplicates", "pending")
-        rows = {term: getattr(share, term) for term in terms}
+def _arrival(arrival: Arrival, share: ArrivalShare | None) -> Facts:
+    terms = ("arrived", "published", "quarantined", "duplicates", "pending")
     return {
         "arrival": arrival.id,
         "file": f"{arrival.feed}/{arrival.file_name}",
         "sha256": arrival.sha256,
         "arrived_utc": _iso(arrival.arrived_utc),
         "superseded_by": arrival.superseded_by,
-        "rows": rows,
+        "rows": None if share is None else {term: getattr(share, term) for term in terms},
     }
 
 

@@ -76,3 +76,8 @@ def age(at: datetime | None, now: datetime) -> str:
     if seconds < 2 * _DAY_S:
         return f"{seconds / _HOUR_S:.0f} h ago"
     return f"{seconds / _DAY_S:,.0f} days ago"
+
+
+def visible(text: str) -> str:
+    """Text with control characters made visible: a delivered file name or cell must not move a terminal's cursor."""
+    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)

@@ -18,6 +18,7 @@ from sh_core.accounts import RowAccount
 from sh_core.records import Incident
 from sh_defs.evidence import Quarantined, Specimen
 from sh_defs.report import FeedAccount, Report, total_of
+from sh_defs.saying import visible
 from sh_defs.standings import TableStanding
 
 INCIDENTS_SHOWN = 10
@@ -88,7 +89,7 @@ def specimen(console: Console, example: Specimen) -> None:
     for rule, says in example.rules.items():
         console.print(f"breaks   [red]{escape(rule)}[/]: {escape(says)}", highlight=False)
     if example.file is not None:
-        console.print(f"came in  {escape(example.file)}, line {example.line}", highlight=False)
+        console.print(f"came in  {escape(visible(example.file))}, line {example.line}", highlight=False)
     told = {name: value for name, value in example.row.items() if value is not None or name in example.suspects}
     cells = (_cell(name, value, suspect=name in example.suspects) for name, value in told.items())
     console.print(f"reads    {'  '.join(cells)}", highlight=False)
@@ -119,7 +120,7 @@ def _near(path: Path) -> Path:
 
 
 def _cell(name: str, value: object, *, suspect: bool) -> str:
-    text = escape(f"{name}={json.dumps(value, ensure_ascii=False)}")
+    text = escape(visible(f"{name}={json.dumps(value, ensure_ascii=False)}"))
     return f"[red]{text}[/]" if suspect else text
 
 

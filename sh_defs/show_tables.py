@@ -16,7 +16,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from sh_core.masking import LONGEST
-from sh_defs.saying import age, moment
+from sh_defs.saying import age, moment, visible
 from sh_defs.show import new_grid, title
 
 WIDE = 120
@@ -161,11 +161,6 @@ def cells(row: Mapping[str, Any]) -> str:
     told = {name: value for name, value in row.items() if value is not None and value != []}
     shown = (f"{name}={json.dumps(value, ensure_ascii=False)}" for name, value in told.items())
     return "  ".join(text if len(text) <= LONGEST else f"{text[:LONGEST]}…" for text in shown)
-
-
-def visible(text: str) -> str:
-    """Text with control characters made visible: a delivered file name or cell must not move a terminal's cursor."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 # ----------------------------------------------------------------------------------------------------------- sections

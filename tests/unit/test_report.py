@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +16,7 @@ from sh_core.table import Station
 from sh_defs import report_charts as charts
 from sh_defs.evidence import Quarantined, Specimen
 from sh_defs.report import Breach, Fault, FeedAccount, Report
+from sh_defs.report_json import put
 from sh_defs.report_page import headline, page
 from sh_defs.standings import TableStanding, Visible
 from sh_resources.ledger import Activity
@@ -103,6 +105,18 @@ def all_published(number: int) -> Report:
     return report(
         [standing("stg_readings", dict.fromkeys(keys, Visible.PUBLISHED))], dict.fromkeys(keys, RowAccount(10, 10))
     )
+
+
+def test_a_report_that_somebody_reads_is_replaced_and_not_written_over(tmp_path: Path) -> None:
+    path = tmp_path / "report.json"
+    put(path, "old and long")
+    with path.open() as reader:
+        put(path, "new")
+        assert reader.read() == "old and long"
+    assert path.read_text() == "new"
+    with pytest.raises(UnicodeEncodeError):
+        put(path, "\ud800")
+    assert [p.name for p in tmp_path.iterdir()] == ["report.json"]
 
 
 # ------------------------------------------------------------------------------------------------------ at a glance
