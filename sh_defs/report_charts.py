@@ -59,11 +59,13 @@ _UTC = alt.Scale(type="utc")
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-def outcomes(accounts: Mapping[str, RowAccount]) -> str:
+def outcomes(accounts: Mapping[str, RowAccount], shown: Collection[str] = tuple(OUTCOMES), height: int = 150) -> str:
     """Rows by outcome over the feeds' partitions, stacked.
 
     Args:
         accounts: Per partition of the feeds, the sum of their accounts.
+        shown: Which outcomes; without the published ones, the few others become visible.
+        height: Height of the plot, in pixels.
     """
     keys = [key for key in accounts if is_date(key)]
     rows = []
@@ -71,7 +73,7 @@ def outcomes(accounts: Mapping[str, RowAccount]) -> str:
         added = sum((accounts[key] for key in span), RowAccount())
         start, end = _reach(keys, span)
         below = 0
-        for outcome in OUTCOMES:
+        for outcome in shown:
             count = max(0, getattr(added, outcome))  # rows counted twice are less than none missing
             if count:
                 said = f"{_named(span)}: {count:,} of {added.arrived:,} rows {outcome}"
@@ -82,16 +84,26 @@ def outcomes(accounts: Mapping[str, RowAccount]) -> str:
         alt.Chart(alt.Data(values=rows))
         .mark_rect(stroke="var(--card)", strokeWidth=1 if len(keys) <= BINS // 2 else 0)
         .encode(
-            x=alt.X("x:T", scale=_UTC, title=None, axis=_time_axis()),
+            x=alt.X("x:T", scale=_whole(keys), title=None, axis=_time_axis()),
             x2="x2:T",
             y=alt.Y(
-                "y:Q", title=None, axis=alt.Axis(aria=False, tickCount=4, format=",.0f", domain=False, ticks=False)
+                "y:Q",
+                title=None,
+                axis=alt.Axis(
+                    aria=False,
+                    tickCount=height // 40,
+                    minExtent=48,
+                    maxExtent=48,
+                    format=",.0f",
+                    domain=False,
+                    ticks=False,
+                ),
             ),
             y2="y2:Q",
             color=_colors(OUTCOMES, "outcome"),
             description="said:N",
         )
-        .properties(width=_WIDTH, height=150)
+        .properties(width=_WIDTH, height=height)
     )
     return _svg(chart)
 
@@ -101,7 +113,8 @@ def visibility(tables: Sequence[TableStanding]) -> str:
     dated = [list(t.visible) for t in tables if t.visible and is_date(next(iter(t.visible)))]
     edges = sorted(edge for keys in dated for edge in _reach(keys, keys)) or ["2000-01-01", "2000-01-02"]
     whole = (edges[0], edges[-1])
-    rows = [row for t in tables for row in _strip(t, whole)]
+    # What is not as it should be is drawn last and with an edge, so that one day of a year is seen.
+    rows = sorted((row for t in tables for row in _strip(t, whole)), key=lambda row: row["edge"])
     chart = (
         alt.Chart(alt.Data(values=rows))
         .mark_bar(height=alt.RelativeBandSize(0.7))
@@ -109,7 +122,9 @@ def visibility(tables: Sequence[TableStanding]) -> str:
             x=alt.X("x:T", scale=_UTC, title=None, axis=_time_axis()),
             x2="x2:T",
             y=_table_axis(tables),
-            color=_colors({v.value: color for v, color in VISIBLE.items()}, "visible"),
+            color=alt.Color("color:N", scale=None),
+            stroke=alt.Stroke("color:N", scale=None),
+            strokeWidth=alt.StrokeWidth("edge:Q", scale=None),
             description="said:N",
         )
         .properties(width=_WIDTH, height=alt.Step(20))
@@ -176,7 +191,8 @@ def _strip(standing: TableStanding, whole: tuple[str, str]) -> Iterable[dict[str
         counted = Counter(standing.visible[key] for key in span)
         told = ", ".join(f"{n:,} {what.value}" for what, n in counted.items()) if len(span) > 1 else visible.value
         said = f"{standing.table} {_named(span)}: {told}"
-        yield {"x": start, "x2": end, "table": standing.table, "visible": visible.value, "said": said}
+        edge = 2 if visible in (Visible.LAST_GOOD, Visible.WITHHELD) else 0
+        yield {"x": start, "x2": end, "table": standing.table, "color": VISIBLE[visible], "edge": edge, "said": said}
 
 
 def _bins(keys: Sequence[str], most: int = BINS) -> list[Sequence[str]]:
@@ -198,6 +214,14 @@ def _reach(keys: Sequence[str], span: Sequence[str]) -> tuple[str, str]:
         return span[0], (days[1] + timedelta(days=31)).replace(day=1).isoformat()
     length = days[-1] - days[0] if len(days) > 1 else timedelta(days=1)
     return span[0], (days[-1] + length).isoformat()
+
+
+def _whole(keys: Sequence[str]) -> alt.Scale:
+    """An axis over all keys, also where there is nothing to draw for the first or the last."""
+    if not keys:
+        return _UTC
+    edges = [datetime.fromisoformat(edge).replace(tzinfo=UTC) for edge in _reach(keys, keys)]
+    return alt.Scale(type="utc", domain=[int(edge.timestamp() * 1000) for edge in edges], nice=False)
 
 
 def _share(keys: Sequence[str], span: Sequence[str], whole: tuple[str, str]) -> tuple[str, str]:

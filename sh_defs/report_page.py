@@ -17,6 +17,7 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from sh_core.accounts import RowAccount
 from sh_core.masking import LONGEST
 from sh_core.verdict import Level
 from sh_defs import report_charts as charts
@@ -135,6 +136,7 @@ def _facts(report: Report) -> Mapping[str, Any]:
         "faults": [_fault(f) for f in report.faults[:FAULTS]],
         "more_faults": max(0, len(report.faults) - FAULTS),
         "chart_outcomes": Markup(charts.outcomes(total.by_partition)) if total.by_partition else None,  # noqa: S704
+        "chart_unpublished": _unpublished(total.by_partition),
         "chart_visible": Markup(charts.visibility(tables)),  # noqa: S704  # drawn, and escaped, by vl-convert
         "chart_activity": Markup(charts.activity(tables, report.activity)) if report.activity else None,  # noqa: S704
         "visible": [(visible.value, color) for visible, color in charts.VISIBLE.items()],
@@ -144,6 +146,14 @@ def _facts(report: Report) -> Mapping[str, Any]:
         "accounts": [account_as_json(a) for a in (*report.feeds, total)],
         "specimens": [_specimen(s) for s in report.specimens],
     }
+
+
+def _unpublished(accounts: Mapping[str, RowAccount]) -> Markup | None:
+    """Rows by outcome without the published ones, whose number hides the others; None if there are no others."""
+    if all(rows.published == rows.arrived for rows in accounts.values()):
+        return None
+    others = [outcome for outcome in charts.OUTCOMES if outcome != "published"]
+    return Markup(charts.outcomes(accounts, others, height=80))  # noqa: S704  # drawn, and escaped, by vl-convert
 
 
 def _fault(fault: Fault) -> Mapping[str, Any]:

@@ -222,10 +222,11 @@ def test_neighbours_that_look_the_same_are_one_mark() -> None:
     states[4], states[5], states[8] = Visible.LAST_GOOD, Visible.LAST_GOOD, Visible.WITHHELD
     assert labels(charts.visibility([standing("t", dict(zip(days(10), states, strict=True)))])) == [
         "t 2030-01-01 to 2030-01-04: 4 published",
-        "t 2030-01-05 to 2030-01-06: 2 last good",
         "t 2030-01-07 to 2030-01-08: 2 published",
-        "t 2030-01-09: withheld",
         "t 2030-01-10: published",
+        # drawn over the others
+        "t 2030-01-05 to 2030-01-06: 2 last good",
+        "t 2030-01-09: withheld",
     ]
 
 
@@ -247,6 +248,26 @@ def test_rows_of_added_up_partitions_are_still_all_there() -> None:
     for outcome, each in (("published", 5), ("quarantined", 2)):
         counts = [int(m[1]) for label in told if (m := re.search(rf": (\d+) of \d+ rows {outcome}", label))]
         assert sum(counts) == each * len(keys)
+
+
+def test_the_few_rows_among_many_published_have_a_chart_of_their_own() -> None:
+    made = report([standing("t", {"2030-01-01": Visible.PUBLISHED})], {"2030-01-01": RowAccount(1000, 999, 1)})
+    assert Page(page(made)).text.count("The same without the published ones") == 1
+    told = [a["aria-label"] for _, a in Page(page(made)).elements if "aria-label" in a]
+    assert told.count("2030-01-01: 1 of 1,000 rows quarantined") == 2
+    assert told.count("2030-01-01: 999 of 1,000 rows published") == 1
+    assert "The same without" not in Page(page(all_published(3))).text
+
+
+def test_charts_one_above_the_other_have_the_same_days() -> None:
+    """The incident this prevents: a fault in February that seems to stand above May."""
+    rows = dict.fromkeys(days(100), RowAccount(10, 10)) | {days(100)[40]: RowAccount(10, 9, 1)}
+
+    def start_of(svg: str, day: str) -> float:
+        return float(re.findall(rf'aria-label="{day}: [^"]+"[^>]* d="M([\d.]+),', svg)[0])
+
+    day = days(100)[40]
+    assert start_of(charts.outcomes(rows), day) == start_of(charts.outcomes(rows, ["quarantined"]), day) == 400
 
 
 def test_months_weeks_and_one_partition_share_the_time_axis() -> None:
