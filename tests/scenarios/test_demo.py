@@ -107,6 +107,8 @@ def test_every_delivered_row_is_accounted_for(undisturbed: Path) -> None:
         assert account["arrived"] == lines_delivered(undisturbed, account["feed"]) > 0
         assert account["arrivals"] == DAYS
         assert (account["missing"], account["pending"], account["unread"], account["superseded"]) == (0, 0, 0, 0)
+    page = (undisturbed / "report.html").read_text()
+    assert f"All {accounts['total']['arrived']:,} delivered rows are accounted for" in page
     terms = ("arrived", "published", "quarantined", "duplicates", "missing")
     for term in terms:
         assert accounts["total"][term] == sum(a[term] for a in accounts["feeds"])
