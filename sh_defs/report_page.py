@@ -24,7 +24,7 @@ from sh_defs import report_charts as charts
 from sh_defs.evidence import Specimen
 from sh_defs.report import Fault, Report
 from sh_defs.report_json import account_as_json, put, rows_as_json, versions
-from sh_defs.saying import age, moment
+from sh_defs.saying import age, count, moment
 from sh_defs.standings import TableStanding, Visible
 
 BREACHES, FAULTS = 7, 6
@@ -75,7 +75,7 @@ def page(report: Report) -> str:
         lstrip_blocks=True,
     )
     environment.filters["number"] = lambda value: f"{value:,}"
-    environment.filters["count_of"] = _count
+    environment.filters["count_of"] = count
     return environment.get_template("report.html").render(_facts(report))
 
 
@@ -84,16 +84,16 @@ def headline(report: Report) -> Headline:
     rows = report.total.rows
     if rows.missing:
         detail = "That is a bug in selfheal, not in the data: report it with report.json."
-        return Headline("wrong", f"{_count(abs(rows.missing), 'row')} missing or counted twice", detail)
+        return Headline("wrong", f"{count(abs(rows.missing), 'row')} missing or counted twice", detail)
     fate = f"All {rows.arrived:,} delivered rows are accounted for"
-    fate += f"; {_count(rows.quarantined, 'row')} set aside." if rows.quarantined else "."
+    fate += f"; {count(rows.quarantined, 'row')} set aside." if rows.quarantined else "."
     withheld = sum(len(t.withheld) for t in report.tables)
     if withheld:
         tables = sum(bool(t.withheld) for t in report.tables)
-        title = f"{_count(withheld, 'partition')} of {_count(tables, 'table')} withheld"
+        title = f"{count(withheld, 'partition')} of {count(tables, 'table')} withheld"
         return Headline("pending", title, fate)
     if report.total.unread or rows.pending:
-        waiting = f"{rows.pending:,} rows" if rows.pending else f"{_count(report.total.unread, 'file')}"
+        waiting = f"{rows.pending:,} rows" if rows.pending else f"{count(report.total.unread, 'file')}"
         return Headline("pending", f"Nothing is broken; {waiting} wait to be computed", fate)
     if not rows.arrived:
         return Headline("good", "Nothing was delivered yet", "There is nothing to account for.")
@@ -199,7 +199,3 @@ def _cut(text: str) -> str:
 
 def _percent(part: int, whole: int) -> float:
     return round(100 * max(0, part) / whole, 3) if whole else 0.0
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"

@@ -38,7 +38,7 @@ def why(graph: Graph, table: Table, verdict: Verdict) -> tuple[str, ...]:
 def found(breach: RuleBreach) -> str:
     """How much of a rule is broken."""
     if breach.level is Level.ROW:
-        return f"{breach.count:,} {'row' if breach.count == 1 else 'rows'}"
+        return count(breach.count, "row")
     return breach.detail.rstrip(".")
 
 
@@ -48,6 +48,11 @@ def crash(graph: Graph, table: Table, cause: str) -> str:
     if not handled:
         return cause
     return f"{cause.partition(':')[0]} (message not shown: {', '.join(sorted(handled))} is personal data)"
+
+
+def count(number: int, noun: str) -> str:
+    """E.g. ``1 row`` or ``1,200 rows``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def policy(table: Table) -> str:

@@ -16,7 +16,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from sh_core.masking import LONGEST
-from sh_defs.saying import age, moment, visible
+from sh_defs.saying import age, count, moment, visible
 from sh_defs.show import new_grid, title
 
 WIDE = 120
@@ -72,9 +72,9 @@ def table(console: Console, facts: Facts) -> None:
     by = f"by {p['column']}" if p["column"] else "not partitioned"
     _say(console, "partitions", f"{p['declared']:,} declared {by}, {p['first']} to {p['last']}")
     seen = f", {p['first_published']} to {p['last_published']}" if p["published"] else ""
-    _say(console, "published", f"{p['published']:,}{seen}; {facts['rows']:,} rows")
+    _say(console, "published", f"{p['published']:,}{seen}; {count(facts['rows'], 'row')}")
     _say(console, "withheld", _listed(p["withheld"]), style="yellow" if p["withheld"] else "")
-    _say(console, "quarantined", f"{facts['quarantined']:,} rows")
+    _say(console, "quarantined", count(facts["quarantined"], "row"))
     _path(console, "folder", facts["folder"])
     _contract(console, facts["contract"])
     title(console, "Last publications")
@@ -144,7 +144,7 @@ def quarantined_rows(console: Console, facts: Facts) -> None:
         console.print(f"No rows of {where} are in quarantine{breaking}.", markup=False, highlight=False)
         return
     shown = "" if len(facts["rows"]) == facts["total"] else f", the first {len(facts['rows']):,}"
-    title(console, f"{facts['total']:,} rows of {where} in quarantine{breaking}{shown}")
+    title(console, f"{count(facts['total'], 'row')} of {where} in quarantine{breaking}{shown}")
     for row in facts["rows"]:
         console.print()
         for rule, says in row["rules"].items():
@@ -216,7 +216,7 @@ def _judgement(console: Console, judged: Facts) -> None:
     style = {"held": "green", "broken": "yellow", "unknown": "red"}[judged["verdict"]]
     _say(console, "verdict", f"{judged['verdict']}: {_ACTIONS[judged['action']]}", style=style)
     _say(console, "when", f"{_at(judged['settled_utc'])}, run {judged['run']}")
-    _say(console, "quarantined", f"{judged['quarantined']:,} rows")
+    _say(console, "quarantined", count(judged["quarantined"], "row"))
     for breach in judged["breaches"]:
         _say(console, "breaks", f"{breach['rule']}: {breach['says']}", style="red")
         _say(console, "", breach["found"])
