@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from sh_resources.engine import Engine
 
 WRONG, INTERRUPTED = 1, 130
-FIRST_DAY, DAYS = "2013-01-01", 150
+FIRST_DAY, DAYS = "2013-01-01", 151
 
 _HELP = """
 Data pipelines that heal themselves, shown on the flights out of New York in 2013.
@@ -111,7 +111,7 @@ def demo(
     **Examples**
 
     ```
-    selfheal demo                                the first 150 days of 2013
+    selfheal demo                                the first five months of 2013
     selfheal demo --days 365                     the whole year
     selfheal demo --first 2013-02-12 --days 1    the day with a wind of 1,048 mph
     ```

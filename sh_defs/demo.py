@@ -12,13 +12,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
+from itertools import islice
 from pathlib import Path
 
 import dagster as dg
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
-from sh_assets.wording import not_published, word
+from sh_assets.wording import awaited, not_published, word
 from sh_core.errors import SelfHealError, SettingsError
 from sh_core.graph import Graph
 from sh_core.outcome import Outcome
@@ -74,8 +75,8 @@ def demonstrate(settings: Settings, days: Sequence[date], console: Console) -> R
         hearing_interrupts() as stop_if_told,
         watching(console) as watcher,
     ):
-        demo = _Demo(settings, graph, instance, watcher, [day.isoformat() for day in days], stop_if_told)
-        demo.deliver(days)
+        demo = _Demo(settings, graph, instance, watcher, days, stop_if_told)
+        demo.deliver()
         engine = open_engine(settings, graph)
         try:
             demo.materialize(engine)
@@ -96,7 +97,7 @@ class _Demo:
     graph: Graph
     instance: dg.DagsterInstance
     watcher: Watcher
-    keys: Sequence[str]
+    days: Sequence[date]
     stop_if_told: Callable[[], None]
     runs: list[Run] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -110,19 +111,20 @@ class _Demo:
         finally:
             self.seconds[part] = time.monotonic() - started
 
-    def deliver(self, days: Sequence[date]) -> None:
-        """Land the files of the days."""
-        tally, part = Tally(len(days) * len(FEEDS)), "landing zone"
+    def deliver(self) -> None:
+        """Land the registers and the files of the days."""
+        part = "landing zone"
+        with self.timed("load"):
+            replay = Replay.load()
+        tally = Tally(len(replay.deliveries(self.days)))
         self.watcher.update(part, tally)
 
         def landed(_: Path) -> None:
             tally.outcomes["delivered"] += 1
             self.watcher.update(part, tally)
 
-        with self.timed("load"):
-            replay = Replay.load()
         with self.timed("deliver"):
-            delivery = replay.deliver(self.settings.landing, days, landed)
+            delivery = replay.deliver(self.settings.landing, self.days, landed)
         tally.before, tally.outcomes = delivery.unchanged, Counter({"delivered": delivery.written})
         self.watcher.finish(part, tally, self.seconds["load"] + self.seconds["deliver"])
 
@@ -139,23 +141,32 @@ class _Demo:
         defs = definitions(self.graph, self.settings, on_outcome)
         for table in (table for station in self.graph.stations for table in station):
             told.clear()
-            self.watcher.update(table.name, Tally(len(self.keys)))
+            keys = table.partitions.between(self.days[0], self.days[-1])
+            self.watcher.update(table.name, Tally(len(keys)))
             with self.timed(table.name):
-                due = engine.unsettled(table.name, self.keys)
-                tally = Tally(len(self.keys), before=len(self.keys) - len(due))
+                outlook = engine.outlook(table.name, keys)
+                tally = Tally(len(keys), before=len(keys) - len(outlook.due) - len(outlook.waiting))
+                tally.outcomes["waiting"] = len(outlook.waiting)
                 self.watcher.update(table.name, tally)
-                for ran in run_table(self.instance, defs, table, due):
+                for ran in run_table(self.instance, defs, table, outlook.due):
                     self.stop_if_told()
                     if not ran.success:
                         _refuse_failure(self.instance, self.settings, table, ran, told)
                     self.runs.append(_run(self.instance, table, ran, told))
             self.watcher.finish(table.name, tally, self.seconds[table.name])
+            for key, missing in islice(outlook.waiting.items(), 1):
+                self.watcher.note(f"  {key} waits for {awaited(missing)}")
 
     def report(self, engine: Engine) -> Report:
         """Read back what there is."""
         with self.timed("report"):
             found = gather(
-                self.graph, engine.store, engine.ledger, now_utc=SystemClock().now_utc(), span=self.keys, runs=self.runs
+                self.graph,
+                engine.store,
+                engine.ledger,
+                now_utc=SystemClock().now_utc(),
+                span=[day.isoformat() for day in self.days],
+                runs=self.runs,
             )
         return replace(found, seconds={**self.seconds, "total": sum(self.seconds.values())})
 

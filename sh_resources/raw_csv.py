@@ -32,6 +32,7 @@ import polars as pl
 
 from sh_core.columns import FILE, LINE, TEXT, UNPARSED, WHOLE_LINE
 from sh_core.feed import Feed
+from sh_core.partitions import Unpartitioned
 from sh_core.verdict import Level, RuleBreach
 
 HEADER = "header"
@@ -183,15 +184,16 @@ def _read_plain(
 
 def _with_origin(feed: Feed, rows: pl.DataFrame, file_names: Mapping[str, str], heights: list[int]) -> pl.DataFrame:
     """Complete rows (cells, ``_line``, ``_text``), the first ``heights[0]`` of which came from the first file, etc."""
-    days = feed.partitions
-    values = pl.Series(days.column, [days.value(key) for key in file_names], days.dtype)
+    partitions, periods = feed.partitions, []
+    if not isinstance(partitions, Unpartitioned):
+        periods = [pl.Series(partitions.column, list(map(partitions.value, file_names)), partitions.dtype)]
     names = pl.Series(FILE, [f"{feed.name}/{name}" for name in file_names.values()], pl.String)
     origin = np.repeat(np.arange(len(heights)), heights)
     unreadable = pl.col(TEXT).is_not_null()
     nothing = pl.lit([], pl.List(pl.String))
     return rows.select(
         *feed.columns,
-        values.gather(origin),
+        *(values.gather(origin) for values in periods),
         names.gather(origin),
         LINE,
         pl.when(unreadable).then(pl.lit([WHOLE_LINE])).otherwise(nothing).alias(UNPARSED),
