@@ -15,44 +15,50 @@ from sh_core.masking import MASK, sample
 from sh_core.verdict import SAMPLE_ROWS, Level, RuleBreach
 
 _LINEAGE = [FILE, LINE]
+_PARTITION = "_sh_partition"
 
 
 def unmatched(
-    reference: Reference, returned: Mapping[str, pl.DataFrame], known: Mapping[str, pl.DataFrame], pii: Collection[str]
+    reference: Reference, returned: Mapping[str, pl.DataFrame], known: pl.DataFrame, pii: Collection[str]
 ) -> dict[str, RuleBreach]:
-    """Find the partitions in which too many rows refer to a key that is not there.
+    """Find the partitions in which too many rows refer to a key that is not there: one pass over all of them.
 
     Args:
         reference: What refers to what, and how much may be missing.
         returned: Per partition, what the transform returned.
-        known: Per partition, the keys that are there: columns in the order of the other table's key.
+        known: The keys that are there: columns in the order of the other table's key.
         pii: Columns to mask in the sample.
 
     Returns:
-        A breach of the reference's rule, with a sample of the rows, for each partition that breaks it.
+        A breach of the reference's rule, with a sample of the rows, for each partition that breaks it. A missing or
+        wrongly typed column is not judged here (rule ``schema``).
     """
-    breaches: dict[str, RuleBreach] = {}
     columns = list(reference.columns)
-    for partition, frame in returned.items():
-        keys = known[partition]
-        if any(
-            frame.schema.get(mine) != keys.schema[theirs] for mine, theirs in zip(columns, keys.columns, strict=True)
-        ):
-            continue  # a missing or wrongly typed column is not judged here (rule ``schema``)
-        lost = frame.drop_nulls(columns).join(keys, left_on=columns, right_on=keys.columns, how="anti")
-        if lost.height > reference.max_missing * frame.height:
-            order = [c for c in _LINEAGE if c in lost.columns] or columns
-            lost = lost.sort(order, nulls_last=True)
-            values = ", ".join(_shown(row, columns, pii) for row in lost.head(1).iter_rows(named=True))
-            where = f" ({lost[FILE][0]} line {lost[LINE][0]})" if order == _LINEAGE else ""
-            detail = (
-                f"{lost.height} of {frame.height} rows refer to a key that {reference.table} lacks, "
-                f"the first being {values}{where}"
-            )
-            breaches[partition] = RuleBreach(
-                reference.rule.name, Level.TABLE, 1, detail, sample(lost.head(SAMPLE_ROWS), frozenset(pii))
-            )
-    return breaches
+    judged = {p: rows for p, rows in returned.items() if [rows.schema.get(c) for c in columns] == known.dtypes}
+    if not judged:
+        return {}
+    rows = pl.concat([rows.select(pl.lit(p).alias(_PARTITION), *columns) for p, rows in judged.items()])
+    lost = rows.drop_nulls(columns).join(known, left_on=columns, right_on=known.columns, how="anti")
+    return {
+        partition: _breach(reference, judged[partition], known, pii)
+        for partition, count in lost.group_by(_PARTITION).len().iter_rows()
+        if count > reference.max_missing * judged[partition].height
+    }
+
+
+def _breach(reference: Reference, rows: pl.DataFrame, known: pl.DataFrame, pii: Collection[str]) -> RuleBreach:
+    columns = list(reference.columns)
+    lost = rows.drop_nulls(columns).join(known, left_on=columns, right_on=known.columns, how="anti")
+    order = [c for c in _LINEAGE if c in lost.columns] or columns
+    lost = lost.sort(order, nulls_last=True)
+    values = _shown(lost.row(0, named=True), columns, pii)
+    where = f" ({lost[FILE][0]} line {lost[LINE][0]})" if order == _LINEAGE else ""
+    detail = (
+        f"{lost.height} of {rows.height} rows refer to a key that {reference.table} lacks, "
+        f"the first being {values}{where}"
+    )
+    shown = sample(lost.head(SAMPLE_ROWS), frozenset(pii))
+    return RuleBreach(reference.rule.name, Level.TABLE, 1, detail, shown)
 
 
 def _shown(row: Mapping[str, object], columns: list[str], pii: Collection[str]) -> str:

@@ -132,7 +132,7 @@ def prepare_transform(
         handed = {key: {i.name: frames[i.name] for i in table.inputs} for key, frames in loaded.items()}
         rows = _run(transform, handed)
         returned = {key: frame for key, frame in rows.items() if isinstance(frame, pl.DataFrame)}
-        found = [not_in_partition(returned, table.partitions), *_unmatched(table, upstream, returned, loaded)]
+        found = [not_in_partition(returned, table.partitions), *_unmatched(sighting, returned, loaded)]
         if table.station is Station.STAGED:
             found.append(not_conserved({key: list(handed[key].values()) for key in returned}, returned))
         return {
@@ -143,14 +143,17 @@ def prepare_transform(
     return Prepared(traces, sighting.missing, compute)
 
 
-def _unmatched(
-    table: Table, upstream: Mapping[str, Table], returned: Frames, loaded: Mapping[str, Frames]
-) -> Iterator[dict[str, RuleBreach]]:
-    """Per reference of the contract, the partitions that break it."""
-    for reference in table.contract.references:
-        key = list(upstream[reference.table].contract.key)
-        known = {partition: loaded[partition][f"@{reference.table}"].select(key) for partition in returned}
-        yield unmatched(reference, returned, known, table.contract.pii)
+def _unmatched(sighting: Sighting, returned: Frames, loaded: Mapping[str, Frames]) -> Iterator[dict[str, RuleBreach]]:
+    """Per reference, and per part of the other table that is looked at, the partitions that break it."""
+    contract = sighting.table.contract
+    for reference in contract.references:
+        consulted = f"@{reference.table}"
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for partition in returned:
+            alike.setdefault(sighting.wanted[consulted][partition], []).append(partition)
+        for partitions in alike.values():
+            known = loaded[partitions[0]][consulted].select(sighting.upstream[reference.table].contract.key)
+            yield unmatched(reference, {p: returned[p] for p in partitions}, known, contract.pii)
 
 
 def _arrivals(
