@@ -57,8 +57,8 @@ clean: ## Remove caches and build products
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-distclean: clean ## clean, and remove .venv
-	rm -rf $(VENV) .venv.lock
+distclean: clean ## clean, and remove .venv and .bench
+	rm -rf $(VENV) .venv.lock .bench
 
 # .venv is up to date when its stamp is newer than these two files, and good when deploy/venv.sh says that it
 # works and belongs to the Python it was made with. Looked at only when a target needs it.
