@@ -151,7 +151,7 @@ def test_the_demos_lineage_takes_less_than_half_a_second() -> None:
         (lambda a: a.sort("t").group_by_dynamic("t", every="3i").agg(X.max()), {"t": "t", "x": "t x"}),
         (lambda a: a.select(both=pl.struct("x", "y")), {"both": "x y"}),
         (lambda a: a.group_by("k").agg(X.max()).join(a, on="k").select("x", "y"), {"x": "k x", "y": "k y"}),
-        (lambda a: a.select("x", "_file", "_line"), {"x": "x"}),
+        (lambda a: a.select("x", "_file", file=pl.col("_file")), {"x": "x", "file": ""}),
         # Asked for and not needed, as the module says.
         (lambda a: a.select(x=pl.struct("x", "y").struct.field("x")), {"x": "x y"}),
         (lambda a: a.unpivot(["x", "y"], index="k"), {"k": "k x y", "variable": "k x y", "value": "k x y"}),
