@@ -1,5 +1,6 @@
 """A browser, and Dagster's web interface on a few days of the demo with two faults in them, for this folder's tests."""
 
+import json
 import os
 import shutil
 import signal
@@ -16,11 +17,10 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from sh_core.graph import Graph
 from sh_defs.definitions import declared_graph, definitions
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.running import run_table
-from sh_drills.replay import Replay, land
+from sh_drills.replay import land
 from sh_resources import settings as environment
 
 if TYPE_CHECKING:
@@ -29,8 +29,14 @@ if TYPE_CHECKING:
 GUSTY, SPOILED = date(2013, 2, 12), date(2013, 2, 13)
 """The day with a wind of 1,048 mph, as the vendor had it; the day whose file was delivered again with other units."""
 
+TABLE = "stg_weather"
+"""Whose checks both days fail."""
+
+SELFHEAL = str(Path(sys.executable).with_name("selfheal"))
 START_S = 60
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
+REMEMBERED = {"dagster-nav-collapsed": True, "asset-node-facets": ["description", "checks", "status"]}
+"""The interface's own settings: less menu and more page, and boxes in which the graph's words have room."""
 SIZE = {"width": 1400, "height": 900}
 
 
@@ -67,27 +73,26 @@ def chromium() -> str:
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Path:
-    """A state folder: both days published, then the weather at LGA of the second delivered again, in Kelvin."""
+    """A state folder: the demo's two days, then the weather at LGA of the second delivered again, in Kelvin."""
     place = tmp_path_factory.mktemp("browser") / "home"
+    demo = [SELFHEAL, "demo", "--first", GUSTY.isoformat(), "--days", "2", "--home", str(place)]
+    done = subprocess.run(demo, check=False, capture_output=True, text=True, env=surroundings(), timeout=START_S)
+    assert done.returncode == 0, done.stdout + done.stderr
+
     settings = environment.load({"SELFHEAL_HOME": str(place)})
-    graph = declared_graph(settings.tables_module)
-    replay, days = Replay.load(), [GUSTY, SPOILED]
-    replay.deliver(settings.landing, days)
-    materialize(settings, graph, [day.isoformat() for day in days])
+    graph, day = declared_graph(settings.tables_module), SPOILED.isoformat()
     (feed,) = (f for f in graph.feeds if f.name == "weather_lga")
-    land(
-        settings.landing / feed.name / feed.expected_file(SPOILED.isoformat()),
-        in_kelvin(replay.files[feed.name, SPOILED]),
-    )
-    materialize(settings, graph, [SPOILED.isoformat()])
+    file = settings.landing / feed.name / feed.expected_file(day)
+    land(file, in_kelvin(file.read_bytes()))
+    with dagster_instance(prepare_dagster_home(settings)) as instance:
+        ran = [run_table(instance, definitions(graph, settings), graph[t], [day]) for t in ("raw_weather_lga", TABLE)]
+    assert [run.success for runs in ran for run in runs] == [True, False]
     return place
 
 
-def materialize(settings: environment.Settings, graph: Graph, keys: list[str]) -> None:
-    defs = definitions(graph, settings)
-    with dagster_instance(prepare_dagster_home(settings)) as instance:
-        for table in graph.tables:
-            run_table(instance, defs, table, keys)
+def surroundings() -> dict[str, str]:
+    """The environment without anything that would lead a command elsewhere."""
+    return {k: v for k, v in os.environ.items() if not k.startswith(("SELFHEAL_", "DAGSTER_"))}
 
 
 def in_kelvin(delivered: bytes) -> bytes:
@@ -105,11 +110,9 @@ def served(home: Path) -> Iterator[str]:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
-    selfheal = str(Path(sys.executable).with_name("selfheal"))
-    kept = {k: v for k, v in os.environ.items() if not k.startswith(("SELFHEAL_", "DAGSTER_"))}
     process = subprocess.Popen(
-        [selfheal, "dev", "--port", str(port), "--home", str(home)],
-        env=kept,
+        [SELFHEAL, "dev", "--port", str(port), "--home", str(home)],
+        env=surroundings(),
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -155,8 +158,10 @@ def browser(chromium: str, served: str) -> Iterator["Browser"]:
 
 @pytest.fixture
 def window(browser: "Browser", served: str) -> Iterator[Window]:
-    """A new page, of a browser that remembers nothing."""
+    """A new page, of a browser that remembers nothing else than ``REMEMBERED``."""
     context = browser.new_context(base_url=served, viewport=SIZE, timezone_id="UTC", locale="en-US")  # type: ignore[arg-type]
+    for name, value in REMEMBERED.items():
+        context.add_init_script(f"localStorage.setItem({json.dumps(name)}, {json.dumps(json.dumps(value))})")
     opened = Window(context.new_page())
 
     def note(request: "Request") -> None:

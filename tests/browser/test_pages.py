@@ -8,12 +8,16 @@ With SELFHEAL_PICTURES=1 (`make pictures`) the README's pictures are taken on th
 import os
 import re
 from pathlib import Path
+from urllib.parse import quote
 
+import dagster as dg
 import pytest
 
+from sh_assets.build import build
 from sh_assets.flights import TABLES
+from sh_core.graph import Graph
 from sh_core.table import Station
-from tests.browser.conftest import GUSTY, SPOILED, Window
+from tests.browser.conftest import GUSTY, SPOILED, TABLE, Window
 
 pytestmark = [pytest.mark.browser, pytest.mark.graph, pytest.mark.slow]
 
@@ -43,8 +47,17 @@ def picture(window: Window, name: str) -> None:
     assert len(taken) < LARGEST_BYTES
 
 
+def groups() -> set[str]:
+    """Every group of assets, as Dagster is told of them."""
+    assets = build(Graph.of(TABLES), lambda table: Path("/", table.name))
+    specs = [s for a in assets for s in ([a] if isinstance(a, dg.AssetSpec) else a.specs)]
+    return {spec.group_name or "default" for spec in specs}
+
+
 def test_the_graph_names_every_table_and_feed(window: Window) -> None:
-    window.page.goto("/asset-groups")
+    # Of several groups, each is one box until somebody opens it.
+    opened = ",".join(sorted({f"global@global:{group}" for group in groups()}))
+    window.page.goto(f"/asset-groups?expanded={quote(opened)}")
     graph = window.page.locator("svg").filter(has=window.page.locator("foreignObject"))
     for table in TABLES:
         graph.get_by_text(table.name, exact=True).first.wait_for()
@@ -55,8 +68,8 @@ def test_the_graph_names_every_table_and_feed(window: Window) -> None:
 
 
 def test_a_tables_page_says_what_it_is_and_whose(window: Window) -> None:
-    (weather,) = (t for t in TABLES if t.name == "stg_weather")
-    window.page.goto("/assets/stg_weather")
+    (weather,) = (t for t in TABLES if t.name == TABLE)
+    window.page.goto(f"/assets/{TABLE}")
     shows(window, weather.description.splitlines()[0])
     shows(window, "Broken rows are set aside while they are at most 5 % of a partition.")
     owner = window.page.get_by_text("Owners", exact=True).locator("xpath=..")
@@ -73,7 +86,7 @@ def test_a_tables_page_says_what_it_is_and_whose(window: Window) -> None:
 
 def test_a_failed_check_shows_the_rows_that_failed_it(window: Window) -> None:
     """24 temperatures came in Kelvin: the day is withheld, and the page says so and shows them."""
-    window.page.goto("/assets/stg_weather")
+    window.page.goto(f"/assets/{TABLE}")
     window.page.get_by_text("Checks", exact=True).click()
     window.page.get_by_placeholder("Filter checks").fill("temp_f")
     window.page.get_by_text("temp_f__in_range", exact=True).first.click()
@@ -87,7 +100,7 @@ def test_a_failed_check_shows_the_rows_that_failed_it(window: Window) -> None:
 
 def test_a_row_that_was_set_aside_is_found_under_its_day(window: Window) -> None:
     """Newer days pass this check, so what the wind of 1,048 mph broke is found by its partition."""
-    window.page.goto("/assets/stg_weather?view=checks&checkDetail=wind_speed_mph__in_range")
+    window.page.goto(f"/assets/{TABLE}?view=checks&checkDetail=wind_speed_mph__in_range")
     shows(window, "wind_speed_mph must be between 0 and 250")
     window.page.get_by_text("Partitions", exact=True).last.click()
     window.page.get_by_text(GUSTY.isoformat(), exact=True).first.click()
@@ -97,7 +110,7 @@ def test_a_row_that_was_set_aside_is_found_under_its_day(window: Window) -> None
 
 
 def test_a_withheld_day_is_red_and_still_has_its_last_good_content(window: Window) -> None:
-    window.page.goto(f"/assets/stg_weather?view=partitions&partition={SPOILED}")
+    window.page.goto(f"/assets/{TABLE}?view=partitions&partition={SPOILED}")
     shows(window, "Failed (1)")
     shows(window, re.compile("failed, and did not materialize this asset"))
     shows(window, "Materialized", exact=True)
