@@ -33,7 +33,7 @@ TABLE = "stg_weather"
 """Whose checks both days fail."""
 
 SELFHEAL = str(Path(sys.executable).with_name("selfheal"))
-START_S = 60
+START_S = 120
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 REMEMBERED = {"dagster-nav-collapsed": True, "asset-node-facets": ["description", "checks", "status"]}
 """The interface's own settings: less menu and more page, and boxes in which the graph's words have room."""

@@ -23,7 +23,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.graph, pytest.mark.slow]
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 LARGEST_BYTES = 300_000
-SHOWS_MS = 20_000
+SHOWS_MS = 60_000
 
 
 @pytest.fixture(autouse=True)
