@@ -17,7 +17,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo dev test check lint bench soak lock clean distclean FORCE
+.PHONY: help demo dev test check lint bench pictures soak lock clean distclean FORCE
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -42,6 +42,9 @@ lint: $(STAMP) ## Lint, formatting, types, import contracts
 
 bench: $(STAMP) ## Run the benchmarks
 	$(PY) -m benchmarks $(ARGS)
+
+pictures: $(STAMP) ## Take the pictures in docs/pictures anew (needs Chromium)
+	SELFHEAL_PICTURES=1 SELFHEAL_REQUIRE_ALL=1 $(PYTEST) tests/browser $(ARGS)
 
 # Without SEED every soak draws its own; it is printed, to repeat the run with.
 soak: SEED := $(or $(SEED),$(shell date +%s))
