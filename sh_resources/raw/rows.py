@@ -106,15 +106,15 @@ def from_rows(feed: Feed, key: str, file_name: str, rows: Iterator[Row], columns
 
 def with_origin(feed: Feed, rows: pl.DataFrame, file_names: Mapping[str, str], heights: Sequence[int]) -> pl.DataFrame:
     """Complete rows (cells, ``_line``, ``_text``), the first ``heights[0]`` of which came from the first file, etc."""
-    days = feed.partitions
-    values = pl.Series(days.column, [days.value(key) for key in file_names], days.dtype)
+    partitions = feed.partitions
+    periods = [pl.Series(partitions.column, list(map(partitions.value, file_names)), partitions.dtype)]
     names = pl.Series(FILE, [f"{feed.name}/{name}" for name in file_names.values()], pl.String)
     origin = np.repeat(np.arange(len(heights)), heights)
     unreadable = pl.col(TEXT).is_not_null()
     nothing = pl.lit([], pl.List(pl.String))
     return rows.select(
         *feed.columns,
-        values.gather(origin),
+        *(values.gather(origin) for values in periods),
         names.gather(origin),
         LINE,
         pl.when(unreadable).then(pl.lit([WHOLE_LINE])).otherwise(nothing).alias(UNPARSED),
