@@ -61,8 +61,8 @@ def test_rows_of_another_day_are_found() -> None:
 def test_the_first_row_of_another_day_is_found_in_its_file() -> None:
     """A person corrects a line of a file, not a date."""
     rows = pl.DataFrame(
-        {"date": [date(2030, 1, 1), date(2030, 1, 5), date(2030, 1, 3)], FILE: "f/b.csv", LINE: [2, 9, 7]},
-        schema_overrides={LINE: pl.Int64},
+        {"date": [date(2030, 1, 1), date(2030, 1, 5), date(2030, 1, 3)], "_file": "f/b.csv", "_line": [2, 9, 7]},
+        schema_overrides={"_line": pl.Int64},
     )
     (breach,) = not_in_partition({ONE: rows}, DAYS).values()
     assert breach.detail == "2 rows have another date, e.g. 2030-01-03 in f/b.csv line 7"
