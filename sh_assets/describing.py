@@ -5,7 +5,7 @@ Belongs here: partitions, asset and check specs, column schemas, code versions. 
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -17,16 +17,20 @@ import polars as pl
 from sh_core.code_version import code_version
 from sh_core.contract import Split
 from sh_core.feed import Feed
+from sh_core.formats import Csv, Format, JsonLines, Parquet
 from sh_core.graph import Graph
 from sh_core.mapping import Window
 from sh_core.masking import MASK
 from sh_core.partitions import Daily, Monthly, Partitions, Periods, Unpartitioned, Weekly
 from sh_core.table import Table
 from sh_core.verdict import Level
-from sh_resources.computing import READER_VERSION
+from sh_resources.raw import reader_version
 
 _SHORT = 12
 _MONDAY = 1
+
+_KINDS: Mapping[type[Format], str] = {Csv: "csv", JsonLines: "json", Parquet: "parquet"}
+"""Dagster's icons."""
 
 
 def table_key(name: str) -> dg.AssetKey:
@@ -109,7 +113,7 @@ def describe_feed(table: Table, feed: Feed) -> dg.AssetSpec:
         feed_key(feed),
         description=feed.description or None,
         group_name=table.group,
-        kinds={"csv"},
+        kinds={_KINDS[type(feed.format)]},
         owners=[feed.owner] if feed.owner else [],
         partitions_def=partitions_definition(feed.partitions),
         metadata={"dagster/column_schema": dg.TableSchema(columns), "file_name": feed.file_name},
@@ -166,7 +170,12 @@ def describe_checks(table: Table) -> list[dg.AssetCheckSpec]:
 @cache
 def spec_version(table: Table) -> str:
     """What makes all of a table's partitions stale when it changes: its code and its contract."""
-    code = READER_VERSION if table.transform is None else code_version(table.transform).digest
+    if table.feed is not None:
+        code = reader_version(table.feed)
+    elif table.transform is not None:
+        code = code_version(table.transform).digest
+    else:
+        raise AssertionError(table)  # a Table has a feed or a transform
     return f"{code[-_SHORT:]}-{table.contract.version[:_SHORT]}"
 
 

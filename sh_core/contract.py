@@ -37,7 +37,7 @@ TableRule = Callable[[pl.LazyFrame], bool | pl.LazyFrame]
 LazyFrame of one boolean. Its name is the rule's name, its docstring the rule's description. It is not asked about a
 partition without rows."""
 
-SCHEMA, PARSE, HEADER = "schema", "parse", "header"
+SCHEMA, PARSE, HEADER, READABLE = "schema", "parse", "header", "readable"
 KEY_UNIQUE, ROWS_MIN, ROWS_MAX = "key__unique", "rows__min", "rows__max"
 
 
@@ -308,7 +308,12 @@ def raw_contract(feed: Feed) -> Contract:
         owner=feed.owner,
         description=feed.description,
         on_breach=Split(feed.max_unparsable),
-        framework_rules=(Rule(HEADER, Level.TABLE, feed.columns, "The header names the promised columns"),),
+        framework_rules=(
+            Rule(
+                READABLE, Level.TABLE, (), f"The file can be read as {feed.format}, in {feed.max_bytes:,} bytes at most"
+            ),
+            Rule(HEADER, Level.TABLE, feed.columns, "The file has the promised columns, and no others"),
+        ),
     )
 
 

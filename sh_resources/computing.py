@@ -26,11 +26,8 @@ from sh_resources.clock import Clock
 from sh_resources.inputs import Frames, Sighting
 from sh_resources.landing import LandingZone
 from sh_resources.ledger import Delivery, Ledger
-from sh_resources.raw_csv import read_raw
+from sh_resources.raw import RawFile, read_raw, reader_version
 from sh_resources.store import Store
-
-READER_VERSION = "raw-1"
-"""Code version of every raw table. Raise it when the same bytes are to be read into other rows than before."""
 
 ENGINE: Literal["in-memory"] = "in-memory"
 """Polars engine for transforms: a partition fits in memory, and the streaming engine takes longer to start than to
@@ -80,19 +77,22 @@ def prepare_raw(
 
     A file that is gone from the landing zone is taken from the archive if it was ever ingested.
     """
-    ingested = landing.ingest(feed, landing.delivered(feed, keys))
-    fresh = {i.sha256: i.content for i in ingested}
+    seen = landing.delivered(feed, keys)
+    taken = landing.ingest(feed, seen.files)
+    refused = {**seen.refused, **taken.refused}
+    fresh = {i.sha256: i.content for i in taken.files}
     ledger.arrivals.record(
         feed.name,
-        [Delivery(i.partition, i.file_name, i.sha256, i.size_bytes) for i in ingested],
+        [Delivery(i.partition, i.file_name, i.sha256, i.size_bytes) for i in taken.files],
         clock.now_utc(),
     )
     current = ledger.arrivals.current(feed.name, keys)
+    reader = reader_version(feed)
     traces = {
-        key: Trace(READER_VERSION, table.contract.version, frozenset({Read(feed.name, key, (), arrival.sha256)}))
+        key: Trace(reader, table.contract.version, frozenset({Read(feed.name, key, (), arrival.sha256)}))
         for key, arrival in current.items()
     }
-    missing = {key: (f"file {feed.expected_file(key)} of feed {feed.name}",) for key in keys if key not in current}
+    missing = {key: (_missing_file(feed, key, refused.get(key)),) for key in keys if key not in current}
 
     def compute(wanted: Collection[str]) -> dict[str, Computed]:
         files, damaged = {}, dict[str, Computed]()
@@ -100,7 +100,9 @@ def prepare_raw(
             arrival = current[key]
             content = fresh.get(arrival.sha256)
             try:
-                files[key] = (arrival.file_name, landing.archived(feed, arrival.sha256) if content is None else content)
+                if content is None and arrival.size_bytes <= feed.max_bytes:
+                    content = landing.archived(feed, arrival.sha256)
+                files[key] = RawFile(arrival.file_name, arrival.size_bytes, content)
             except FeedError as lost:
                 damaged[key] = Computed(Unknown(ARCHIVE, str(lost)))
         rows = {
@@ -110,6 +112,11 @@ def prepare_raw(
         return rows | damaged
 
     return Prepared(traces, missing, compute)
+
+
+def _missing_file(feed: Feed, key: str, refusal: str | None) -> str:
+    """What a partition waits for, and why something of that name is not taken for it."""
+    return f"file {feed.expected_file(key)} of feed {feed.name}{f': {refusal}' if refusal else ''}"
 
 
 def prepare_transform(
