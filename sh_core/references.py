@@ -52,11 +52,7 @@ def _breach(reference: Reference, rows: pl.DataFrame, known: pl.DataFrame, pii: 
     order = [c for c in _LINEAGE if c in lost.columns] or columns
     lost = lost.sort(order, nulls_last=True)
     values = _shown(lost.row(0, named=True), columns, pii)
-    where = f" ({lost[FILE][0]} line {lost[LINE][0]})" if order == _LINEAGE else ""
-    detail = (
-        f"{lost.height} of {rows.height} rows refer to a key that {reference.table} lacks, "
-        f"the first being {values}{where}"
-    )
+    detail = f"{lost.height} of {rows.height} rows refer to a key that {reference.table} lacks, e.g. {values}"
     shown = sample(lost.head(SAMPLE_ROWS), frozenset(pii))
     return RuleBreach(reference.rule.name, Level.TABLE, 1, detail, shown)
 

@@ -50,7 +50,8 @@ def flights(name: str) -> Mapping[str, set[str]]:
 def handed(table: Table, source: str) -> pl.Schema:
     (given,) = (i for i in table.inputs if i.table == source)
     types = {**FLIGHTS[source].contract.schema, **LINEAGE}
-    return pl.Schema({c: types[c] for c in handed_over(given, FLIGHTS[source], lineage=table.keeps_lineage)})
+    lineage = LINEAGE if table.keeps_lineage else ()
+    return pl.Schema({c: types[c] for c in (*handed_over(given, FLIGHTS[source]), *lineage)})
 
 
 # ---- the demo's tables
