@@ -8,7 +8,6 @@ starting it again, or starting two at once, gives what one undisturbed demo give
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -21,16 +20,18 @@ from sh_defs.definitions import declared_graph
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.interrupts import hearing_interrupts
 from sh_defs.progress import Tally, watching
-from sh_defs.report import Report, gather, specimens, write
-from sh_defs.updating import Update
+from sh_defs.report import Report
+from sh_defs.updating import Update, write_report
 from sh_drills.replay import FEEDS, Replay
-from sh_resources.clock import SystemClock
-from sh_resources.engine import Engine
 from sh_resources.settings import Settings
 from sh_resources.wiring import open_engine
 
 ROOM_BYTES, ROOM_PER_DAY = 64 * 2**20, 2 * 2**20
 """Free space below which nothing is started: so much, and so much for each day."""
+
+
+SPECIMENS_SHOWN = 3
+"""Quarantined rows shown at the end."""
 
 
 def demonstrate(settings: Settings, days: Sequence[date], console: Console) -> Report:
@@ -42,7 +43,7 @@ def demonstrate(settings: Settings, days: Sequence[date], console: Console) -> R
         console: Where to show it.
 
     Returns:
-        What it found, as in ``report.json``.
+        What it found, as in ``report.json`` and ``report.html``.
 
     Raises:
         SelfHealError: If something else than the data is wrong; what was published until then stays.
@@ -61,9 +62,9 @@ def demonstrate(settings: Settings, days: Sequence[date], console: Console) -> R
         update = Update(settings, engine, instance, watcher, stop_if_told)
         _deliver(update, days)
         update.bring_up_to_date(days[0], days[-1])
-        report = _report(update, days)
-    write(report, settings.home / "report.json")
-    _show(console, settings, report, engine)
+        report = update.report([day.isoformat() for day in days])
+    write_report(report, settings.home)
+    _show(console, settings, report)
     return report
 
 
@@ -83,21 +84,6 @@ def _deliver(update: Update, days: Sequence[date]) -> None:
         delivery = replay.deliver(update.settings.landing, days, landed)
     tally.before, tally.outcomes = delivery.unchanged, Counter({"delivered": delivery.written})
     watcher.finish(part, tally, update.seconds["load"] + update.seconds["deliver"])
-
-
-def _report(update: Update, days: Sequence[date]) -> Report:
-    """Read back what there is."""
-    engine = update.engine
-    with update.timed("report"):
-        found = gather(
-            engine.graph,
-            engine.store,
-            engine.ledger,
-            now_utc=SystemClock().now_utc(),
-            span=[day.isoformat() for day in days],
-            runs=update.runs,
-        )
-    return replace(found, seconds={**update.seconds, "total": sum(update.seconds.values())})
 
 
 def _refuse(settings: Settings, graph: Graph, days: Sequence[date]) -> None:
@@ -120,12 +106,12 @@ def _refuse(settings: Settings, graph: Graph, days: Sequence[date]) -> None:
         raise SettingsError(msg)
 
 
-def _show(console: Console, settings: Settings, report: Report, engine: Engine) -> None:
+def _show(console: Console, settings: Settings, report: Report) -> None:
     """What a person wants to know at the end."""
     show.accounts(console, report.feeds)
     show.tables(console, report.tables)
     show.quarantined(console, report.quarantined)
     show.incidents(console, report.incidents)
-    for example in specimens(engine.graph, engine.store):
+    for example in report.specimens[:SPECIMENS_SHOWN]:
         show.specimen(console, example)
     show.next_steps(console, settings.home, report)

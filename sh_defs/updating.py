@@ -9,27 +9,39 @@ again, or starting two at once, gives what one undisturbed update gives.
 import shutil
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date
 from itertools import islice
+from pathlib import Path
 
 import dagster as dg
+from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
 from sh_assets.wording import awaited, not_published, word
 from sh_core.errors import SelfHealError
 from sh_core.outcome import Outcome
 from sh_core.table import Table
-from sh_defs.definitions import definitions
-from sh_defs.progress import Tally, Watcher
-from sh_defs.report import Run
+from sh_defs import show
+from sh_defs.definitions import declared_graph, definitions
+from sh_defs.home import dagster_instance, prepare_dagster_home
+from sh_defs.interrupts import hearing_interrupts
+from sh_defs.progress import Tally, Watcher, watching
+from sh_defs.report import Report, Run, gather
+from sh_defs.report_json import write_json
+from sh_defs.report_page import write_page
 from sh_defs.running import Ran, run_table
+from sh_resources.clock import SystemClock
 from sh_resources.engine import Engine
 from sh_resources.settings import Settings
+from sh_resources.wiring import open_engine
 
 _FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+
+LONG_AGO = date(1900, 1, 1)
+"""Before the first partition of anything."""
 
 FULL_BYTES = 16 * 2**20
 """Free space below which whatever went wrong probably did because the disk is full."""
@@ -37,6 +49,39 @@ FULL_BYTES = 16 * 2**20
 
 class RunError(SelfHealError):
     """A run failed for another reason than the data."""
+
+
+def update(settings: Settings, first: date | None, last: date | None, console: Console) -> Report:
+    """Take in what has landed, bring every table up to date, and write the report.
+
+    Args:
+        settings: Where the state is, and whose tables.
+        first: First day looked at; None for all.
+        last: Last day; None for today (UTC).
+        console: Where to show it.
+
+    Returns:
+        What there is now, as in ``report.json``.
+
+    Raises:
+        SelfHealError: If something else than the data is wrong; what was published until then stays.
+        KeyboardInterrupt: If it was interrupted.
+    """
+    graph = declared_graph(settings.tables_module)
+    home = prepare_dagster_home(settings)
+    today = SystemClock().now_utc().date()
+    console.print(f"Tables of [bold]{settings.tables_module}[/], state in [bold]{settings.home}[/]", highlight=False)
+    engine = open_engine(settings, graph)
+    with dagster_instance(home) as instance, hearing_interrupts() as stop_if_told, watching(console) as watcher:
+        going = Update(settings, engine, instance, watcher, stop_if_told)
+        going.bring_up_to_date(first or LONG_AGO, last or today)
+        report = going.report()
+    write_report(report, settings.home)
+    show.tables(console, report.tables)
+    show.quarantined(console, report.quarantined)
+    show.incidents(console, report.incidents)
+    show.next_steps(console, settings.home, report)
+    return report
 
 
 @dataclass
@@ -107,6 +152,23 @@ class Update:
             for key, missing in islice(outlook.waiting.items(), 1):
                 self.watcher.note(f"  {key} waits for {awaited(missing)}")
 
+    def report(self, span: Sequence[str] = ()) -> Report:
+        """Read back what there is.
+
+        Args:
+            span: Days that were asked for, if they were.
+        """
+        with self.timed("report"):
+            found = gather(
+                self.engine.graph,
+                self.engine.store,
+                self.engine.ledger,
+                now_utc=SystemClock().now_utc(),
+                span=span,
+                runs=self.runs,
+            )
+        return replace(found, seconds={**self.seconds, "total": sum(self.seconds.values())})
+
     def _run(self, defs: dg.Definitions, table: Table, due: tuple[str, ...]) -> list[Ran]:
         try:
             return run_table(self.instance, defs, table, due)
@@ -128,6 +190,12 @@ class Update:
         raised = _raised(self.instance, ran.run_id)
         msg = f"the run of {table.name} failed: {raised}\n{_advice(self.settings)} Its run is {ran.run_id}."
         raise RunError(msg)
+
+
+def write_report(report: Report, home: Path) -> None:
+    """Write both forms of the report into the state folder."""
+    write_page(report, home / "report.html")
+    write_json(report, home / "report.json")
 
 
 def _advice(settings: Settings) -> str:
