@@ -105,6 +105,7 @@ class Update:
     stop_if_told: Callable[[], None]
     runs: list[Run] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
+    _waiting: set[str] = field(default_factory=set)
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
@@ -149,8 +150,14 @@ class Update:
                         self._refuse_failure(table, ran, told)
                     self.runs.append(self._as_told(table, ran, told))
             self.watcher.finish(table.name, tally, self.seconds[table.name])
-            for key, missing in islice(outlook.waiting.items(), 1):
-                self.watcher.note(f"  {key} waits for {awaited(missing)}")
+            self._note_waiting(table, outlook.waiting)
+
+    def _note_waiting(self, table: Table, waiting: Mapping[str, Sequence[str]]) -> None:
+        """Say what the first partition waits for, unless that waits itself and was said before."""
+        causes = ((key, missing) for key, missing in waiting.items() if not self._waiting.issuperset(missing))
+        for key, missing in islice(causes, 1):
+            self.watcher.note(f"  {key} waits for {awaited(missing)}")
+        self._waiting.update(f"{table.name}[{key}]" for key in waiting)
 
     def report(self, span: Sequence[str] = ()) -> Report:
         """Read back what there is.
