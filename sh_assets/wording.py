@@ -5,20 +5,24 @@ few, and what to do; it holds no value of a row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import assert_never
+from typing import Any, assert_never
 
 import dagster as dg
 
+from sh_core.columns import FILE, LINE, UNPARSED, WHOLE_LINE
 from sh_core.outcome import Busy, Fenced, Outcome, Published, Reused, Waiting, Withheld
 from sh_core.records import Action
 from sh_core.table import Table
 from sh_core.verdict import Broken, Held, Level, RuleBreach, Unknown, Verdict
 
 SHOWN = 3
-"""Partitions of each kind that a failure names; its metadata name more."""
+"""Partitions of each kind, and rows of each rule, that a sentence names; metadata name more."""
 
 LISTED = 400
 """Partitions of each kind in a failure's metadata."""
+
+LONGEST = 300
+"""Characters that a failure gives to one rule; its check says all."""
 
 _ADVICE = {
     "withheld": "Their failed checks say what is broken. Correct the delivery or the code, and materialize them again.",
@@ -36,8 +40,8 @@ def broken(breach: RuleBreach, version: str | None, last_good: str | None) -> st
         version: Root of the published content; None if the partition is withheld.
         last_good: Root of what readers see instead, if anything.
     """
-    found = f"{breach.count:,} {_rows(breach.count)}" if breach.level is Level.ROW else breach.detail.rstrip(".")
-    return f"{found}. {'Set aside; all other rows are published.' if version is not None else _withheld(last_good)}"
+    and_so = _withheld(last_good) if version is None else "Set aside; all other rows are published."
+    return f"{_found(breach)}. {and_so}"
 
 
 def crashed(cause: str, last_good: str | None) -> str:
@@ -51,8 +55,27 @@ def _withheld(last_good: str | None) -> str:
     )
 
 
-def _rows(count: int) -> str:
-    return "broken row" if count == 1 else "broken rows"
+def _found(breach: RuleBreach) -> str:
+    """How a rule is broken, and where: in which file and line, where rows are still known by them."""
+    places = [f"{row[FILE]} line {row[LINE]}" for row in breach.sample if row.get(FILE)]
+    match breach.level:
+        case Level.ROW:
+            rows = "1 broken row" if breach.count == 1 else f"{breach.count:,} broken rows"
+            first = ": " if breach.count == 1 else ", the first: "
+            return f"{rows}{first}{places[0]}{_unread(breach.sample[0])}" if places else rows
+        case Level.TABLE:
+            said = breach.detail.rstrip(".")
+            return f"{said}: {', '.join(places[:SHOWN])}" if places else said
+        case _:
+            assert_never(breach.level)
+
+
+def _unread(row: Mapping[str, Any]) -> str:
+    """What of a row could not be read."""
+    columns = row.get(UNPARSED)
+    if not columns:
+        return ""
+    return ", the line cannot be read" if WHOLE_LINE in columns else f", {', '.join(columns)} cannot be read"
 
 
 def word(outcome: Outcome) -> str:
@@ -104,12 +127,18 @@ def failure(table: Table, failed: Sequence[Outcome], asked: int) -> dg.Failure:
     )
 
 
+def awaited(missing: Sequence[str]) -> str:
+    """What a partition waits for, the first few by name."""
+    more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
+    return f"{', '.join(missing[:SHOWN])}{more}"
+
+
 def _named(outcome: Outcome) -> str:
     match outcome:
         case Withheld(partition=key, verdict=verdict) | Reused(partition=key, verdict=verdict):
             return f"{key} ({_cause(verdict)})"
         case Waiting(partition=key, missing=missing):
-            return f"{key} (for {', '.join(missing)})"
+            return f"{key} (for {awaited(missing)})"
         case _:
             return outcome.partition
 
@@ -119,10 +148,12 @@ def _cause(verdict: Verdict) -> str:
         case Unknown(rule=rule, cause=cause):
             return f"{rule} crashed: {cause}"
         case Broken(breaches=breaches):
-            return ", ".join(
-                f"{b.rule}: {b.count:,} {_rows(b.count)}" if b.level is Level.ROW else b.rule for b in breaches
-            )
+            return "; ".join(_cut(f"{b.rule}: {_found(b)}") for b in breaches)
         case Held():
             return "nothing broken"
         case _:
             assert_never(verdict)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"

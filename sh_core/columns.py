@@ -10,8 +10,8 @@ FILE = "_file"
 """``<feed>/<file name>`` that the row was delivered in (String). Published on raw and staged tables."""
 
 LINE = "_line"
-"""First physical line of the record in that file, the header being line 1 (Int64). Published on raw and staged
-tables."""
+"""First physical line of the record in that file, a header being line 1; of a Parquet file, the row's number, the first
+being 1 (Int64). Published on raw and staged tables."""
 
 UNPARSED = "_unparsed"
 """Columns of the row whose text could not be parsed (List[String]); ``WHOLE_LINE`` when not even the line could be."""

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from sh_core.columns import FILE, LINE
-from sh_core.partitions import Partitions
+from sh_core.columns import FILE, LINE, LINEAGE
+from sh_core.partitions import Partitions, Unpartitioned
 from sh_core.records import ArrivalShare
 from sh_core.verdict import Level, Rule, RuleBreach
 
@@ -84,20 +84,29 @@ def not_in_partition(returned: Mapping[str, pl.DataFrame], partitions: Partition
         A breach of the rule ``in_partition`` for each partition with such rows. A missing or wrongly typed partition
         column is not judged here (rule ``schema``).
     """
+    if isinstance(partitions, Unpartitioned):
+        return {}
     column = partitions.column
     judged = {key: frame for key, frame in returned.items() if frame.schema.get(column) == partitions.dtype}
     if not judged:
         return {}
     rows = pl.concat(
         [
-            f.select(pl.lit(key).alias("partition"), pl.col(column), own=partitions.value(key))
+            f.select(pl.lit(key).alias("partition"), pl.col(column), *_origin(f), own=partitions.value(key))
             for key, f in judged.items()
         ]
     )
     strays = rows.filter(pl.col(column).ne_missing(pl.col("own")) & pl.col(column).is_not_null())
+    found = strays.sort(_ROW).group_by("partition").agg(pl.len(), pl.col(column, *_ROW).first())
     return {
-        key: RuleBreach(IN_PARTITION.name, Level.TABLE, 1, f"{count} rows have another {column}, e.g. {example}")
-        for key, count, example in strays.group_by("partition").agg(pl.len(), pl.col(column).min()).iter_rows()
+        key: RuleBreach(
+            IN_PARTITION.name,
+            Level.TABLE,
+            1,
+            f"{'1 row has' if count == 1 else f'{count} rows have'} another {column}, e.g. {example}"
+            + ("" if file is None else f" in {file} line {line}"),
+        )
+        for key, count, example, file, line in found.iter_rows()
     }
 
 
@@ -132,6 +141,14 @@ def shares_of(
         )
         for partition in handed
     }
+
+
+def _origin(frame: pl.DataFrame) -> list[pl.Expr]:
+    """File and line of each row; null where they did not come along."""
+    return [
+        (pl.col(name) if frame.schema.get(name) == dtype else pl.lit(None, dtype)).alias(name)
+        for name, dtype in LINEAGE.items()
+    ]
 
 
 def _rows(frames: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:

@@ -1,54 +1,19 @@
 """Feeds: what a vendor promises to deliver.
 
-Belongs here: file naming, partitions, format and columns of one vendor's deliveries. Does not belong here: finding or
-reading files (``sh_resources.landing``). Invariant: a file name maps to at most one partition, and back.
+Belongs here: file naming, partitions, columns and size of one vendor's deliveries. Does not belong here: how bytes are
+laid out (``formats``), finding or reading files (``sh_resources.landing``). Invariant: a file name maps to at most one
+partition, and back.
 """
 
-import codecs
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from sh_core.errors import DeclarationError
-from sh_core.partitions import Partitions
+from sh_core.formats import Csv, Format
+from sh_core.partitions import WHOLE, Partitions, Unpartitioned
 
 PLACEHOLDER = "{partition}"
-
-
-@dataclass(frozen=True)
-class Csv:
-    """Delimited text with one header line.
-
-    Attributes:
-        delimiter: One ASCII character between cells.
-        encoding: Encoding of the bytes, as Python names it.
-    """
-
-    delimiter: str = ","
-    encoding: str = "utf-8"
-
-    def __post_init__(self) -> None:
-        """Refuse what the reader could not split on."""
-        if len(self.delimiter) != 1 or not self.delimiter.isascii() or self.delimiter in '"\r\n':
-            msg = f"a CSV delimiter is one ASCII character other than quote and line ends, not {self.delimiter!r}"
-            raise DeclarationError(msg)
-        if not _contains_ascii(self.encoding):
-            msg = f"encoding {self.encoding!r} is unknown here or does not contain ASCII; have the vendor deliver utf-8"
-            raise DeclarationError(msg)
-
-    @property
-    def codec(self) -> str:
-        """Python's own name of the encoding; a byte-order mark is dropped for UTF-8 in any case."""
-        return codecs.lookup(self.encoding).name.removesuffix("-sig")
-
-
-def _contains_ascii(encoding: str) -> bool:
-    """Whether bytes below 128 mean themselves, so that lines and cells can be found in the bytes."""
-    ascii_bytes = bytes(range(128))
-    try:
-        return ascii_bytes.decode(encoding) == ascii_bytes.decode("ascii")
-    except (LookupError, UnicodeError):
-        return False
 
 
 @dataclass(frozen=True)
@@ -57,14 +22,17 @@ class Feed:
 
     Attributes:
         name: Folder below the landing zone, and prefix of the archive.
-        file_name: Name of a partition's file with ``{partition}`` where the key stands.
-        columns: Header that the vendor promised, in any order; all cells are text at this station.
+        file_name: Name of a partition's file with ``{partition}`` where the key stands; of a feed without partitions
+            the one name.
+        columns: Columns that the vendor promised, in any order; all cells are text at this station.
         partitions: Which keys are delivered.
         owner: Who to ask, e.g. ``team:flights`` or a mail address.
         description: One sentence for people.
         format: How the bytes are laid out.
         max_unparsable: Share of lines (0 to 1) that may be unreadable before the whole file is withheld.
         pii: Columns that identify a person or what is theirs; masked wherever rows are shown.
+        max_bytes: Largest file that is read, in bytes, as delivered and again as unpacked; a larger one is archived and
+            withheld. What is read is held in memory, several times over.
     """
 
     name: str
@@ -73,20 +41,26 @@ class Feed:
     partitions: Partitions
     owner: str
     description: str = ""
-    format: Csv = field(default_factory=Csv)
+    format: Format = field(default_factory=Csv)
     max_unparsable: float = 0.05
     pii: frozenset[str] = frozenset()
+    max_bytes: int = 512 * 2**20
 
     def __post_init__(self) -> None:
         """Refuse a declaration that could not name its files or rows."""
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             msg = f"feed {self.name!r}: a name is lower case letters, digits and underscores"
             raise DeclarationError(msg)
-        if self.file_name.count(PLACEHOLDER) != 1 or "/" in self.file_name:
-            msg = f"feed {self.name}: file_name {self.file_name!r} must contain {PLACEHOLDER} once and no folder"
+        times = 0 if isinstance(self.partitions, Unpartitioned) else 1
+        if self.file_name.count(PLACEHOLDER) != times or "/" in self.file_name:
+            often = "once" if times else "not at all, as it has no partitions,"
+            msg = f"feed {self.name}: file_name {self.file_name!r} must contain {PLACEHOLDER} {often} and no folder"
             raise DeclarationError(msg)
         if not self.columns or len(set(self.columns)) != len(self.columns):
             msg = f"feed {self.name}: columns must be named, each once"
+            raise DeclarationError(msg)
+        if self.max_bytes < 1:
+            msg = f"feed {self.name}: max_bytes is a number of bytes, at least 1, not {self.max_bytes}"
             raise DeclarationError(msg)
         if not self.pii <= set(self.columns):
             unknown = ", ".join(sorted(self.pii - set(self.columns)))
@@ -99,7 +73,7 @@ class Feed:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        before, after = self.file_name.split(PLACEHOLDER)
+        before, _, after = self.file_name.partition(PLACEHOLDER)
         return re.compile(re.escape(before) + r"(?P<key>[^/]+)" + re.escape(after))
 
     def expected_file(self, key: str) -> str:
@@ -108,11 +82,13 @@ class Feed:
 
     def partition_of(self, file_name: str) -> str | None:
         """The partition that a file name stands for, or None if the name is not one of this feed's."""
+        if isinstance(self.partitions, Unpartitioned):
+            return WHOLE if file_name == self.file_name else None
         match = self._pattern.fullmatch(file_name)
         if match is None:
             return None
         try:
-            self.partitions.value(match["key"])
+            self.partitions.check(match["key"])
         except DeclarationError:
             return None
         return match["key"]

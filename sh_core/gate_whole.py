@@ -54,12 +54,13 @@ def judge_whole(rows: pl.DataFrame, contract: Contract) -> WholeFindings:
     breaches = [_unique_breach(name, rows.filter(mask), contract) for name, mask in shared.items()]
     breaches += _counted(rows.height, contract)
     crashes: dict[str, Crash] = {}
+    says = {rule.name: rule.description for rule in contract.rules}
     for rule in contract.table_rules if rows.height else ():
         answer = _ask(rule, rows, contract)
         if isinstance(answer, Crash):
             crashes[rule.__name__] = answer
         elif not answer:
-            breaches.append(RuleBreach(rule.__name__, Level.TABLE, 1, "it does not hold"))
+            breaches.append(RuleBreach(rule.__name__, Level.TABLE, 1, f"it does not hold: {says[rule.__name__]}"))
     conflicting = rows.clear().with_columns(pl.lit(None, dtype=pl.List(pl.String)).alias(RULES))
     if shared:
         masks = pl.DataFrame(shared)

@@ -1,9 +1,9 @@
 """The landing zone, where vendors put files, and the archive, where every ingested byte is kept.
 
 Belongs here: finding delivered files, taking their bytes in, archiving them by content, giving archived bytes back.
-Does not belong here: what is in a file (``raw_csv``), recording arrivals (the ledger), when to look.
+Does not belong here: what is in a file (``raw``), recording arrivals (the ledger), when to look.
 Invariant: what is hashed, archived and handed on are the same bytes, read once; what stands in the archive under a hash
-is complete from its first moment, and is never changed.
+is complete from its first moment, and is never changed. A file larger than its feed allows goes through in pieces.
 
     <root>/<feed>/<file name>                       written by vendors, only ever read here
     <archive>/<feed>/<first 2 of hash>/<sha256>     written here, read-only
@@ -18,17 +18,32 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
 
 _THREADS = 4
 """Files taken in at a time: reading, hashing and syncing release the GIL, and a share on the network answers slowly."""
+
+_PIECE = 2**20
+"""Bytes of a large file that are in memory at a time."""
+
+_ZEROS = bytes(_PIECE)
+
+_NOT_REGULAR = {
+    stat.S_IFLNK: "it is there, but it is a symbolic link; links may lead out of the landing zone, "
+    "so deliver the file itself",
+    stat.S_IFDIR: "it is there, but it is a folder; deliver a file under this name",
+    stat.S_IFIFO: "it is there, but it is a pipe; deliver a file under this name",
+}
+_NO_FILE = "it is there, but it is a device or a socket; deliver a file under this name"
 
 _log = logging.getLogger(__name__)
 
@@ -56,18 +71,41 @@ class Ingested:
         partition: Partition key that its name stands for.
         file_name: Its name, without folder.
         sha256: Hash of its content, hex.
-        content: Its bytes, as archived.
+        size_bytes: Size as ingested, which may differ from the one seen before.
+        content: Its bytes, as archived; None if there are more of them than the feed allows.
     """
 
     partition: str
     file_name: str
     sha256: str
-    content: bytes
+    size_bytes: int
+    content: bytes | None
 
-    @property
-    def size_bytes(self) -> int:
-        """Size as ingested, which may differ from the one seen before."""
-        return len(self.content)
+
+@dataclass(frozen=True)
+class Seen:
+    """What is in a feed's folder.
+
+    Attributes:
+        files: Files that may be taken in, by partition key.
+        refused: Why something under the name of a partition's file is not taken, in words, by partition key.
+    """
+
+    files: Mapping[str, Delivered]
+    refused: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What became of files that had been seen.
+
+    Attributes:
+        files: Those whose bytes are safe in the archive, in the order asked for.
+        refused: Why the others are not, in words, by partition key.
+    """
+
+    files: tuple[Ingested, ...]
+    refused: Mapping[str, str]
 
 
 @dataclass(frozen=True)
@@ -82,7 +120,7 @@ class LandingZone:
     root: Path
     archive: Path
 
-    def delivered(self, feed: Feed, partitions: Iterable[str]) -> dict[str, Delivered]:
+    def delivered(self, feed: Feed, partitions: Iterable[str]) -> Seen:
         """Which of these partitions have a file, by key and in the order asked.
 
         Only regular files count: a symbolic link may lead out of the landing zone. It costs one directory listing.
@@ -93,28 +131,31 @@ class LandingZone:
         """
         folder = self._folder(feed)
         wanted = {feed.expected_file(key): key for key in partitions}
-        seen: dict[str, Delivered] = {}
+        files: dict[str, Delivered] = {}
+        refused: dict[str, str] = {}
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
                     key = wanted.get(entry.name)
                     if key is None or entry.name.startswith("."):
                         continue
-                    size = _size_of_regular(entry)
-                    if size is not None:
-                        seen[key] = Delivered(key, entry.name, size)
+                    match _size_or_why_not(entry):
+                        case int(size):
+                            files[key] = Delivered(key, entry.name, size)
+                        case str(why):
+                            refused[key] = why
         except FileNotFoundError:
-            return {}
+            return Seen({}, {})
         except OSError as error:
             msg = f"feed {feed.name}: {folder} cannot be listed ({error.strerror}); check that it is a readable folder"
             raise FeedError(msg) from error
-        return {key: seen[key] for key in wanted.values() if key in seen}
+        return Seen({key: files[key] for key in wanted.values() if key in files}, refused)
 
-    def ingest(self, feed: Feed, delivered: Mapping[str, Delivered]) -> list[Ingested]:
+    def ingest(self, feed: Feed, delivered: Mapping[str, Delivered]) -> Taken:
         """Read, hash and archive files, in the order of ``delivered``.
 
-        A file that cannot be read any more (vanished, replaced by a link, not permitted, a disk fault) is left out,
-        with a warning in the log: it counts as not delivered, and does not keep the others back.
+        A file that cannot be read any more (vanished, replaced by a link, not permitted, a disk fault) is refused: it
+        counts as not delivered, and does not keep the others back.
 
         Raises:
             FeedError: If a name is not that of the partition's file, or the archive cannot be written, for instance
@@ -128,9 +169,10 @@ class LandingZone:
                 raise FeedError(msg)
         try:
             with ThreadPoolExecutor(_THREADS, "ingest") as pool:
-                taken = list(pool.map(partial(_take_in, folder, shelf), delivered.values()))
+                results = list(pool.map(partial(_take_in, folder, shelf, feed.max_bytes), delivered.values()))
+            taken = tuple(result for result in results if isinstance(result, Ingested))
             # A rename survives a power cut only once its folder is synced; once per folder is enough.
-            shelves = {_place(shelf, file.sha256).parent for file in taken if file is not None}
+            shelves = {_place(shelf, file.sha256).parent for file in taken}
             for changed in (*shelves, shelf, self.archive) if shelves else ():
                 _sync_folder(changed)
         except OSError as error:
@@ -139,10 +181,11 @@ class LandingZone:
                 "make room or give access, then run again: files already archived are kept"
             )
             raise FeedError(msg) from error
-        return [file for file in taken if file is not None]
+        refused = {key: why for key, why in zip(delivered, results, strict=True) if isinstance(why, str)}
+        return Taken(taken, refused)
 
     def archived(self, feed: Feed, sha256: str) -> bytes:
-        """The content that was ingested under a hash.
+        """The content that was ingested under a hash, all of it at once: not for files larger than the feed allows.
 
         Raises:
             FeedError: If it is not there, or is no longer what was archived.
@@ -180,31 +223,78 @@ class LandingZone:
         return folder
 
 
-def _size_of_regular(entry: os.DirEntry[str]) -> int | None:
+def _size_or_why_not(entry: os.DirEntry[str]) -> int | str | None:
+    """The size of a regular file, why it is not taken otherwise, None if it is not there any more."""
     try:
         found = entry.stat(follow_symlinks=False)
     except FileNotFoundError:  # taken away since it was listed
         return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else None
+    return found.st_size if stat.S_ISREG(found.st_mode) else _NOT_REGULAR.get(stat.S_IFMT(found.st_mode), _NO_FILE)
 
 
-def _take_in(folder: Path, shelf: Path, file: Delivered) -> Ingested | None:
+class _UnreadableError(Exception):
+    """Why a delivered file cannot be read, in words; an archive that cannot be written is another matter."""
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
     try:
-        content = _read_regular(folder / file.file_name)
+        yield
+    except FileNotFoundError as error:
+        raise _UnreadableError("it was there a moment ago, and is gone") from error
     except OSError as error:
-        _log.warning("%s cannot be read (%s): counted as not delivered", folder / file.file_name, error.strerror)
-        return None
-    sha256 = hashlib.sha256(content).hexdigest()
-    _archive(_place(shelf, sha256), content)
-    return Ingested(file.partition, file.file_name, sha256, content)
+        msg = f"it is there, but it cannot be read ({error.strerror}); give access to it, or deliver it again"
+        raise _UnreadableError(msg) from error
 
 
-def _read_regular(path: Path) -> bytes:
-    """Read a file that may have been replaced since it was listed: follows no link, waits for no pipe."""
-    with os.fdopen(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+def _take_in(folder: Path, shelf: Path, max_bytes: int, file: Delivered) -> Ingested | str:
+    """Take one file in, or say why not."""
+    path = folder / file.file_name
+    try:
+        with _opened(path) as source:
+            content = _content(source, max_bytes)
+            if content is None:
+                sha256, size = _archive_in_pieces(shelf, source)
+            else:
+                sha256, size = hashlib.sha256(content).hexdigest(), len(content)
+                _archive(_place(shelf, sha256), content)
+    except _UnreadableError as why:
+        _log.warning("%s: %s; counted as not delivered", path, why)
+        return str(why)
+    return Ingested(file.partition, file.file_name, sha256, size, content)
+
+
+def _opened(path: Path) -> BinaryIO:
+    """Open a file that may have been replaced since it was listed: follows no link, waits for no pipe."""
+    with _reading():
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            os.close(descriptor)
             raise OSError(None, "no regular file")
-        return file.read()
+        return os.fdopen(descriptor, "rb")
+
+
+def _content(source: BinaryIO, max_bytes: int) -> bytes | None:
+    """All of a file, None if there is more of it than that."""
+    with _reading():
+        size = os.fstat(source.fileno()).st_size
+        if size > max_bytes:
+            return None
+        content = source.read(size + 1)
+        if len(content) > size:  # it grew since
+            content += source.read(max(0, max_bytes + 1 - len(content)))
+        return content if len(content) <= max_bytes else None
+
+
+def _pieces(source: BinaryIO) -> Iterator[bytes]:
+    with _reading():
+        source.seek(0)
+    while True:
+        with _reading():
+            piece = source.read(_PIECE)
+        if not piece:
+            return
+        yield piece
 
 
 def _place(shelf: Path, sha256: str) -> Path:
@@ -215,15 +305,49 @@ def _archive(place: Path, content: bytes) -> None:
     """Put content in its place, whole or not at all; what is there already is left alone."""
     if place.exists():
         return
-    place.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".incoming-", dir=place.parent)
+    with _incoming(place.parent) as (file, put):
+        file.write(content)
+        put(place)
+
+
+def _archive_in_pieces(shelf: Path, source: BinaryIO) -> tuple[str, int]:
+    """Put a large file in its place, likewise; returns its hash and size."""
+    seen = hashlib.sha256()
+    for piece in _pieces(source):
+        seen.update(piece)
+    if _place(shelf, seen.hexdigest()).exists():
+        return seen.hexdigest(), source.tell()
+    # What counts is the hash of what is written: the file may have changed since it was read above.
+    written = hashlib.sha256()
+    with _incoming(shelf) as (file, put):
+        for piece in _pieces(source):
+            written.update(piece)
+            if piece == _ZEROS:
+                file.seek(len(piece), os.SEEK_CUR)  # leaves a hole: a disk image under the wrong name takes no room
+            else:
+                file.write(piece)
+        size = file.tell()
+        file.truncate(size)
+        put(_place(shelf, written.hexdigest()))
+    return written.hexdigest(), size
+
+
+@contextmanager
+def _incoming(folder: Path) -> Iterator[tuple[BinaryIO, Callable[[Path], None]]]:
+    """A file to write, on the disk of the archive, and what gives it its final name once it is written."""
+    folder.mkdir(parents=True, exist_ok=True)
+    descriptor, temporary = tempfile.mkstemp(prefix=".incoming-", dir=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fchmod(descriptor, stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
-            os.fsync(descriptor)
-        Path(temporary).replace(place)
+
+            def put(place: Path) -> None:
+                file.flush()
+                os.fchmod(descriptor, stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
+                os.fsync(descriptor)
+                place.parent.mkdir(exist_ok=True)
+                Path(temporary).replace(place)
+
+            yield file, put
     finally:
         Path(temporary).unlink(missing_ok=True)
 

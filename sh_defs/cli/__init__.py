@@ -9,16 +9,16 @@ Exit codes: 0 done; 1 something is wrong, and the message says what; 2 the comma
 Imports of the work stand in the commands: Dagster and Polars take seconds to import, ``--help`` should not.
 
     base.py      the program, options that commands share, errors as messages
-    making.py    commands that change the state folder: demo, dev, recover, report
+    making.py    commands that change the state folder: demo, run, dev, recover, report
     looking.py   commands that only read it: accounts, tables, show, quarantine
 """
 
 from sh_defs.cli.base import app
 from sh_defs.cli.looking import accounts, quarantine, show, tables
-from sh_defs.cli.making import demo, dev, recover, report
+from sh_defs.cli.making import demo, dev, recover, report, run
 
 __all__ = ["app"]
 
-for command in (demo, dev, report, tables, show, accounts, recover):  # as --help lists them
+for command in (demo, run, dev, report, tables, show, accounts, recover):  # as --help lists them
     app.command()(command)
 app.add_typer(quarantine, name="quarantine")

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from sh_defs.cli.base import AsJson, Home, engine_at, refuse_imbalance, settings_at
 
-FIRST_DAY, DAYS = "2013-01-01", 150
+FIRST_DAY, DAYS = "2013-01-01", 151
 
 
 def demo(
@@ -31,7 +31,7 @@ def demo(
     **Examples**
 
     ```
-    selfheal demo                                the first 150 days of 2013
+    selfheal demo                                the first five months of 2013
     selfheal demo --days 365                     the whole year
     selfheal demo --first 2013-02-12 --days 1    the day with a wind of 1,048 mph
     ```
@@ -41,6 +41,32 @@ def demo(
     start = first.date()
     span = [start + timedelta(days=n) for n in range(days)]
     refuse_imbalance(demonstrate(settings_at(home), span, Console()).feeds)
+
+
+def run(
+    first: Annotated[
+        datetime | None, typer.Option("--from", formats=["%Y-%m-%d"], help="First day looked at.", show_default="all")
+    ] = None,
+    last: Annotated[
+        datetime | None, typer.Option("--to", formats=["%Y-%m-%d"], help="Last day looked at.", show_default="today")
+    ] = None,
+    home: Home = None,
+) -> None:
+    """Take in what has landed, and bring every table up to date.
+
+    Files land in landing/FEED/ in the state folder. Only partitions that need it are run: those whose files, inputs,
+    code or contract are not those of last time. SELFHEAL_TABLES names the module whose TABLES are meant.
+
+    **Examples**
+
+    ```
+    SELFHEAL_TABLES=my_tables selfheal run
+    selfheal run --from 2026-11-01
+    ```
+    """
+    from sh_defs.updating import update
+
+    refuse_imbalance(update(settings_at(home), first and first.date(), last and last.date(), Console()).feeds)
 
 
 def dev(

@@ -69,12 +69,18 @@ def test_a_check_says_how_bad_it_is_and_shows_a_masked_sample(world: World, ask:
     found = evaluations(ask, STG.name, RULE)
     split, withheld, never = found[KEYS[1]], found[KEYS[0]], found[KEYS[2]]
     assert (split["success"], split["severity"]) == (False, "WARN")
-    assert split["description"] == "1 broken row. Set aside; all other rows are published."
+    assert split["description"] == (
+        f"1 broken row: visits/visits_{KEYS[1]}.csv line 5. Set aside; all other rows are published."
+    )
     assert (withheld["success"], withheld["severity"]) == (False, "ERROR")
     assert withheld["description"].startswith(
-        "2 broken rows. The partition is withheld; readers keep its last good content, sh1-"
+        f"2 broken rows, the first: visits/visits_{KEYS[0]}.csv line 3. The partition is withheld; "
+        "readers keep its last good content, sh1-"
     )
-    assert never["description"] == "2 broken rows. The partition is withheld; readers see nothing of it yet."
+    assert never["description"] == (
+        f"2 broken rows, the first: visits/visits_{KEYS[2]}.csv line 3. The partition is withheld; "
+        "readers see nothing of it yet."
+    )
     entries = {entry["label"]: entry for entry in withheld["metadataEntries"]}
     assert entries["rows_broken"]["intValue"] == 2
     assert [json.loads(record)["guest"] for record in entries["sample"]["table"]["records"]] == [MASK, MASK]

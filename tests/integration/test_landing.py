@@ -4,18 +4,22 @@ import errno
 import hashlib
 import logging
 import os
+import socket
 import subprocess
 import sys
+import tempfile
 import threading
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
 from sh_core.partitions import Daily
-from sh_resources.landing import Delivered, Ingested, LandingZone
+from sh_resources.landing import Delivered, Ingested, LandingZone, Seen
 
 DAYS = Daily(date(2013, 1, 1), date(2013, 12, 31))
 FEED = Feed("flights", "flights_{partition}.csv", ("a", "b"), DAYS, "team:flights")
@@ -36,7 +40,7 @@ def landed(zone: LandingZone, key: str, content: bytes = b"a,b\n") -> Path:
 
 
 def ingest(zone: LandingZone) -> list[Ingested]:
-    return zone.ingest(FEED, zone.delivered(FEED, KEYS))
+    return list(zone.ingest(FEED, zone.delivered(FEED, KEYS).files).files)
 
 
 def archive_files(zone: LandingZone) -> list[Path]:
@@ -55,7 +59,7 @@ def test_asked_partitions_are_found_in_the_order_asked(zone: LandingZone) -> Non
     landed(zone, MONDAY, b"a,b\n1,2\n")
     landed(zone, TUESDAY, b"")
     landed(zone, WEDNESDAY)
-    found = zone.delivered(FEED, [TUESDAY, MONDAY, "2013-02-01"])
+    found = zone.delivered(FEED, [TUESDAY, MONDAY, "2013-02-01"]).files
     assert list(found.values()) == [
         Delivered(TUESDAY, "flights_2013-01-08.csv", 0),
         Delivered(MONDAY, "flights_2013-01-07.csv", 8),
@@ -77,14 +81,14 @@ def test_asked_partitions_are_found_in_the_order_asked(zone: LandingZone) -> Non
 def test_a_file_under_another_name_is_not_taken(zone: LandingZone, name: str) -> None:
     """Half an upload, or a browser's second copy, is not the day's delivery."""
     (zone.root / FEED.name / name).write_bytes(b"a,b\n")
-    assert zone.delivered(FEED, KEYS) == {}
+    assert zone.delivered(FEED, KEYS) == Seen({}, {})
 
 
 def test_a_feed_of_dotted_names_finds_nothing(zone: LandingZone) -> None:
     """A dot means "still being written" to every vendor, whatever a feed is declared like."""
     feed = Feed("flights", ".{partition}.csv", ("a",), DAYS, "team:flights")
     (zone.root / FEED.name / f".{MONDAY}.csv").write_bytes(b"a\n")
-    assert zone.delivered(feed, KEYS) == {}
+    assert zone.delivered(feed, KEYS) == Seen({}, {})
 
 
 def test_one_listing_serves_a_whole_year(zone: LandingZone, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -98,13 +102,13 @@ def test_one_listing_serves_a_whole_year(zone: LandingZone, monkeypatch: pytest.
 
     monkeypatch.setattr(os, "scandir", watched)
     landed(zone, MONDAY)
-    assert list(zone.delivered(FEED, DAYS.keys())) == [MONDAY]
+    assert list(zone.delivered(FEED, DAYS.keys()).files) == [MONDAY]
     assert len(listings) == 1
 
 
 def test_a_vendor_without_a_folder_has_not_delivered(zone: LandingZone) -> None:
     (zone.root / FEED.name).rmdir()
-    assert zone.delivered(FEED, KEYS) == {}
+    assert zone.delivered(FEED, KEYS) == Seen({}, {})
     assert ingest(zone) == []
 
 
@@ -132,7 +136,22 @@ def test_links_folders_and_pipes_are_not_deliveries(zone: LandingZone, tmp_path:
     (folder / FEED.expected_file(MONDAY)).symlink_to(secret)
     (folder / FEED.expected_file(TUESDAY)).mkdir()
     os.mkfifo(folder / FEED.expected_file(WEDNESDAY))
-    assert zone.delivered(FEED, KEYS) == {}
+    seen = zone.delivered(FEED, KEYS)
+    assert seen.files == {}
+    assert seen.refused == {
+        MONDAY: "it is there, but it is a symbolic link; links may lead out of the landing zone, "
+        "so deliver the file itself",
+        TUESDAY: "it is there, but it is a folder; deliver a file under this name",
+        WEDNESDAY: "it is there, but it is a pipe; deliver a file under this name",
+    }
+
+
+def test_a_device_or_a_socket_is_no_delivery(zone: LandingZone, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(zone.root / FEED.name)  # the path of a socket may have a hundred characters
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(FEED.expected_file(MONDAY))
+        seen = zone.delivered(FEED, KEYS)
+    assert seen == Seen({}, {MONDAY: "it is there, but it is a device or a socket; deliver a file under this name"})
 
 
 def test_a_file_replaced_since_it_was_listed_is_not_followed(zone: LandingZone, tmp_path: Path) -> None:
@@ -140,7 +159,7 @@ def test_a_file_replaced_since_it_was_listed_is_not_followed(zone: LandingZone, 
     secret = tmp_path / "secret"
     secret.write_bytes(b"a,b\n1,2\n")
     paths = [landed(zone, key) for key in KEYS]
-    seen = zone.delivered(FEED, KEYS)
+    seen = zone.delivered(FEED, KEYS).files
     for path in paths:
         path.unlink()
     paths[0].symlink_to(secret)
@@ -154,8 +173,11 @@ def test_a_file_replaced_since_it_was_listed_is_not_followed(zone: LandingZone, 
 
     rescuer = threading.Timer(10, rescue)
     rescuer.start()
-    assert zone.ingest(FEED, seen) == []
+    taken = zone.ingest(FEED, seen)
     rescuer.cancel()
+    assert taken.files == ()
+    assert list(taken.refused) == list(KEYS)
+    assert all("cannot be read" in why for why in taken.refused.values())
     assert not rescued.is_set(), "it waited for somebody to write into the pipe"
     assert archive_files(zone) == []
 
@@ -201,9 +223,9 @@ def test_what_is_hashed_archived_and_handed_on_are_the_same_bytes(zone: LandingZ
 def test_a_file_that_grew_since_it_was_listed_is_taken_as_it_is_read(zone: LandingZone) -> None:
     """A size from the listing beside the hash of other bytes would make every later comparison fail."""
     path = landed(zone, MONDAY, b"a,b\n")
-    seen = zone.delivered(FEED, KEYS)
+    seen = zone.delivered(FEED, KEYS).files
     path.write_bytes(b"a,b\n1,2\n")
-    (file,) = zone.ingest(FEED, seen)
+    (file,) = zone.ingest(FEED, seen).files
     assert (file.content, file.size_bytes) == (b"a,b\n1,2\n", 8)
     assert zone.archived(FEED, file.sha256) == b"a,b\n1,2\n"
 
@@ -229,11 +251,31 @@ def test_a_file_that_changes_while_it_is_taken_in_is_read_once(
 def test_a_file_that_vanished_keeps_nobody_back(zone: LandingZone, caplog: pytest.LogCaptureFixture) -> None:
     """A vendor replaces a file by deleting it first; the other days go on."""
     paths = [landed(zone, key, key.encode()) for key in KEYS]
-    seen = zone.delivered(FEED, KEYS)
+    seen = zone.delivered(FEED, KEYS).files
     paths[1].unlink()
     with caplog.at_level(logging.WARNING):
-        assert [file.partition for file in zone.ingest(FEED, seen)] == [MONDAY, WEDNESDAY]
-    assert f"{paths[1]} cannot be read (No such file or directory)" in caplog.text
+        taken = zone.ingest(FEED, seen)
+    assert [file.partition for file in taken.files] == [MONDAY, WEDNESDAY]
+    assert taken.refused == {TUESDAY: "it was there a moment ago, and is gone"}
+    assert f"{paths[1]}: it was there a moment ago, and is gone" in caplog.text
+
+
+def test_a_file_that_may_not_be_read_is_named_with_the_reason(
+    zone: LandingZone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Root may read all, so the refusal is made: somebody uploaded with another umask, and waits for days."""
+    landed(zone, MONDAY)
+    seen = zone.delivered(FEED, KEYS).files
+
+    def denied(*_: object) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "open", denied)
+        taken = zone.ingest(FEED, seen)
+    assert taken.refused == {
+        MONDAY: "it is there, but it cannot be read (Permission denied); give access to it, or deliver it again"
+    }
 
 
 def test_the_same_content_is_archived_once_and_left_alone(zone: LandingZone) -> None:
@@ -267,6 +309,85 @@ def test_many_processes_may_ingest_the_same_files(zone: LandingZone) -> None:
         thread.join()
     assert results == [results[0]] * 8
     assert sorted(archive_files(zone)) == sorted(place(zone, key.encode() * 1000) for key in KEYS)
+
+
+# ----------------------------------------------------------------------------------- files larger than allowed
+
+SMALL = replace(FEED, max_bytes=3 * 2**20)
+LARGE = b"".join(hashlib.sha256(bytes([n % 256])).digest() for n in range(100_000)) + bytes(2**21) + b"end"
+
+
+def ingest_small(zone: LandingZone) -> list[Ingested]:
+    return list(zone.ingest(SMALL, zone.delivered(SMALL, KEYS).files).files)
+
+
+def test_a_file_is_held_in_memory_up_to_the_limit_and_not_beyond(zone: LandingZone) -> None:
+    landed(zone, MONDAY, b"x" * SMALL.max_bytes)
+    landed(zone, TUESDAY, b"x" * (SMALL.max_bytes + 1))
+    largest, too_large = ingest_small(zone)
+    assert largest.content == b"x" * SMALL.max_bytes
+    assert (too_large.content, too_large.size_bytes) == (None, SMALL.max_bytes + 1)
+
+
+def test_a_file_too_large_to_be_read_is_archived_all_the_same(zone: LandingZone) -> None:
+    """Pieces of zeros become holes, which read like zeros, also at the very end."""
+    for key, content in {MONDAY: LARGE, TUESDAY: LARGE + bytes(2**22), WEDNESDAY: bytes(2**22)}.items():
+        landed(zone, key, content)
+        file = ingest_small(zone)[-1]
+        assert (file.sha256, file.size_bytes) == (hashlib.sha256(content).hexdigest(), len(content))
+        assert place(zone, content).read_bytes() == content
+        assert place(zone, content).stat().st_mode & 0o777 == 0o444
+    assert len(archive_files(zone)) == 3
+
+
+def test_a_large_file_is_written_to_the_archive_once(zone: LandingZone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every look at the landing zone would write it again, and throw it away."""
+    landed(zone, MONDAY, LARGE)
+    (first,) = ingest_small(zone)
+
+    def never(**_: object) -> tuple[int, str]:
+        raise AssertionError
+
+    monkeypatch.setattr(tempfile, "mkstemp", never)
+    assert ingest_small(zone) == [first]
+
+
+def test_a_large_file_that_changes_while_it_is_taken_in_is_archived_under_its_own_hash(
+    zone: LandingZone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = landed(zone, MONDAY, LARGE)
+    mkstemp = tempfile.mkstemp
+
+    def changed_meanwhile(**options: Any) -> tuple[int, str]:  # noqa: ANN401
+        with path.open("r+b") as file:
+            file.write(b"changed")
+        return mkstemp(**options)
+
+    monkeypatch.setattr(tempfile, "mkstemp", changed_meanwhile)
+    (file,) = ingest_small(zone)
+    assert file.sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert place(zone, path.read_bytes()).read_bytes() == path.read_bytes()
+
+
+def test_a_file_that_grows_beyond_the_limit_while_it_is_read_is_taken_as_large(
+    zone: LandingZone, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = landed(zone, MONDAY, b"x")
+    fstat = os.fstat
+    looks = 0
+
+    def growing(descriptor: int) -> os.stat_result:
+        nonlocal looks
+        found = fstat(descriptor)
+        looks += 1
+        if looks == 2:  # after the size was seen
+            path.write_bytes(LARGE)
+        return found
+
+    monkeypatch.setattr(os, "fstat", growing)
+    (file,) = ingest_small(zone)
+    assert (file.content, file.size_bytes) == (None, len(LARGE))
+    assert place(zone, LARGE).read_bytes() == LARGE
 
 
 # ----------------------------------------------------------------------------------------- disks and crashes
@@ -320,7 +441,7 @@ KILLED = """
 import os, signal, sys
 from tests.integration.test_landing import FEED, KEYS, LandingZone, Path
 zone = LandingZone(Path(sys.argv[1]), Path(sys.argv[2]))
-seen = zone.delivered(FEED, KEYS)
+seen = zone.delivered(FEED, KEYS).files
 calls = 0
 fsync = os.fsync
 def dying(descriptor):

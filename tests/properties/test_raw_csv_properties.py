@@ -9,10 +9,10 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from sh_core.columns import LINE, TEXT, UNPARSED
-from sh_core.feed import Csv, Feed
+from sh_core.feed import Feed
+from sh_core.formats import Csv
 from sh_core.partitions import Daily
-from sh_resources import raw_csv
-from sh_resources.raw_csv import RawPartition, read_raw
+from sh_resources.raw import RawFile, RawPartition, csv_files, read_raw
 
 DAYS = Daily(date(2013, 1, 1), date(2013, 12, 31))
 DAY = "2013-01-05"
@@ -42,7 +42,7 @@ def a_feed(delimiter: str = ",", encoding: str = "utf-8", columns: tuple[str, ..
 
 
 def read(content: bytes, feed: Feed) -> RawPartition:
-    return read_raw(feed, {DAY: (feed.expected_file(DAY), content)})[DAY]
+    return read_raw(feed, {DAY: RawFile.of(feed.expected_file(DAY), content)})[DAY]
 
 
 def cells(part: RawPartition) -> list[tuple[str | None, ...]]:
@@ -181,9 +181,13 @@ def test_the_fast_path_and_the_slow_path_agree(delimiter_and_files: tuple[str, l
     """Else a quote somewhere in a file would change how its other lines are read."""
     delimiter, contents = delimiter_and_files
     feed = a_feed(delimiter, columns=("b", "c", "d"))
-    files = {key: (feed.expected_file(key), content) for key, content in zip(DAYS.keys(), contents, strict=False)}
+    files = {
+        key: RawFile.of(feed.expected_file(key), content) for key, content in zip(DAYS.keys(), contents, strict=False)
+    }
     for key, part in read_raw(feed, files).items():
-        slow = raw_csv._read_any(feed, key, *files[key], "utf-8")
+        assert isinstance(feed.format, Csv)
+        content = files[key].content or b""
+        slow = csv_files._read_any(feed, feed.format, key, files[key].name, content, "utf-8")
         assert part.frame.equals(slow.frame)
         assert part.frame.schema == slow.frame.schema
         assert part.breaches == slow.breaches
@@ -192,7 +196,7 @@ def test_the_fast_path_and_the_slow_path_agree(delimiter_and_files: tuple[str, l
 def test_the_fast_path_is_taken_by_ordinary_files() -> None:
     """Else the property above would compare the slow path with itself."""
     for content in (b"b,c,d\n1,2,3\n", b"d,c,b\r\n1,,\r\n", "b,c,d\né,\ufeff,🛬".encode(), b"b,c,d", b"b,c,d\n, ,\n"):
-        assert raw_csv._split_plain(a_feed(columns=("b", "c", "d")), content) is not None
+        assert csv_files._split_plain(a_feed(columns=("b", "c", "d")), Csv(), content) is not None
 
 
 @in_any_time
@@ -207,6 +211,8 @@ def test_strict_csv_as_python_reads_it_gives_the_same_cells(rows: list[tuple[str
 def test_frames_of_damaged_and_sound_files_can_be_concatenated() -> None:
     contents = [REAL, b"", b"dep_time,carrier,dest\n", b"\0", b"dep_time,carrier,dest\n1,2,3\n"]
     feed = a_feed()
-    files = {key: (feed.expected_file(key), content) for key, content in zip(DAYS.keys(), contents, strict=False)}
+    files = {
+        key: RawFile.of(feed.expected_file(key), content) for key, content in zip(DAYS.keys(), contents, strict=False)
+    }
     parts = read_raw(feed, files)
     assert pl.concat([part.frame for part in parts.values()]).height == sum(part.records for part in parts.values())

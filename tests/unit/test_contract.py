@@ -163,7 +163,7 @@ class TestWhatIsDerived:
         assert contract.schema == pl.Schema({"id": pl.String(), "name of guest": pl.String(), "date": pl.Date()})
         assert contract.key == ()
         assert contract.on_breach == Split(0.05)
-        assert [rule.name for rule in contract.rules] == ["schema", "header", "parse", "date__not_null"]
+        assert [rule.name for rule in contract.rules] == ["schema", "readable", "header", "parse", "date__not_null"]
 
 
 class TestWhatIsRefused:

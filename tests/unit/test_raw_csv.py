@@ -9,12 +9,14 @@ import polars as pl
 import pytest
 
 from sh_core.columns import FILE, LINE, TEXT, UNPARSED
+from sh_core.contract import HEADER
 from sh_core.errors import DeclarationError
-from sh_core.feed import Csv, Feed
+from sh_core.feed import Feed
+from sh_core.formats import Csv
 from sh_core.partitions import Daily
 from sh_core.verdict import Level
-from sh_resources import raw_csv
-from sh_resources.raw_csv import HEADER, MAX_TEXT_BYTES, RawPartition, read_raw
+from sh_resources.raw import RawFile, RawPartition, csv_files, read_raw
+from sh_resources.raw.rows import MAX_TEXT_BYTES
 
 DAY = "2013-01-05"
 DAYS = Daily(date(2013, 1, 1), date(2013, 12, 31))
@@ -27,7 +29,7 @@ def a_feed(*columns: str, delimiter: str = ",", encoding: str = "utf-8") -> Feed
 
 def read(content: bytes, feed: Feed | None = None) -> RawPartition:
     feed = feed or a_feed()
-    return read_raw(feed, {DAY: (feed.expected_file(DAY), content)})[DAY]
+    return read_raw(feed, {DAY: RawFile.of(feed.expected_file(DAY), content)})[DAY]
 
 
 def cells(part: RawPartition, *columns: str) -> list[tuple[str | None, ...]]:
@@ -90,11 +92,11 @@ def test_files_of_one_feed_may_differ_in_their_order_of_columns() -> None:
     """Files are read many at a time: neither rows nor columns may slip from one into another."""
     feed = a_feed()
     files = {
-        "2013-01-04": ("flights_2013-01-04.csv", b"b,a\nx,1\n"),
-        "2013-01-01": ("flights_2013-01-01.csv", b"a,b\n2,y\n3,z"),
-        "2013-01-02": ("flights_2013-01-02.csv", b"a,b\n"),
-        "2013-01-03": ("flights_2013-01-03.csv", b'a,b\n"4",w\n'),
-        "2013-01-05": ("flights_2013-01-05.csv", b"a,b\r\n5,v\r\n"),
+        "2013-01-04": RawFile.of("flights_2013-01-04.csv", b"b,a\nx,1\n"),
+        "2013-01-01": RawFile.of("flights_2013-01-01.csv", b"a,b\n2,y\n3,z"),
+        "2013-01-02": RawFile.of("flights_2013-01-02.csv", b"a,b\n"),
+        "2013-01-03": RawFile.of("flights_2013-01-03.csv", b'a,b\n"4",w\n'),
+        "2013-01-05": RawFile.of("flights_2013-01-05.csv", b"a,b\r\n5,v\r\n"),
     }
     read_all = read_raw(feed, files)
     assert list(read_all) == list(files)
@@ -244,7 +246,7 @@ HEADER_FAULTS = [
     pytest.param(b'"a";"b"\n1;x\n', 1, "the delimiter is ';', not ','", id="German Excel with quotes"),
     pytest.param(b"<!DOCTYPE html>\n<p>503, sorry\n", 1, "looks like HTML", id="error page named .csv"),
     pytest.param(b'{"error":\n"quota"}', 1, "looks like JSON", id="error message named .csv"),
-    pytest.param(b"\x1f\x8b\x08\0\0\0\n\0\0", 1, "looks like a compressed file", id="compressed"),
+    pytest.param(b"\x1f\x8b\x08\0\0\0\n\0\0", 1, "looks like a gzip file", id="compressed"),
     pytest.param("\ufeffa,b\n1,x".encode("utf-16-le"), 1, "looks like UTF-16", id="UTF-16"),
     pytest.param(b"a,b\0\n1,x\n", 1, "no readable utf-8 CSV", id="NUL in the header"),
     pytest.param(b"a,\xff\n1,x\n", 1, "no readable utf-8 CSV", id="bad bytes in the header"),
@@ -324,7 +326,7 @@ def test_an_encoding_without_ascii_is_refused_by_name(encoding: str) -> None:
 
 def test_a_key_that_is_no_partition_is_refused() -> None:
     with pytest.raises(DeclarationError, match="2014-01-01"):
-        read_raw(a_feed(), {"2014-01-01": ("flights_2014-01-01.csv", b"a,b\n1,x\n")})
+        read_raw(a_feed(), {"2014-01-01": RawFile.of("flights_2014-01-01.csv", b"a,b\n1,x\n")})
 
 
 def test_a_cell_larger_than_the_csv_module_allows_is_read_without_touching_its_limit() -> None:
@@ -338,14 +340,14 @@ def test_a_cell_larger_than_the_csv_module_allows_is_read_without_touching_its_l
 
 @pytest.mark.parametrize("body", ["1,{}", '1,"{}"', "1,{}\r", '1,"{}"\r'])
 def test_a_record_past_the_limit_is_unreadable(body: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raw_csv, "MAX_RECORD_BYTES", 100)
+    monkeypatch.setattr(csv_files, "MAX_RECORD_BYTES", 100)
     longest = 100 - len(body.format("")) - len("\n")
     assert unreadable(read(f"a,b\n{body.format('x' * longest)}\n2,y\n".encode())) == []
     assert [line for line, _ in unreadable(read(f"a,b\n{body.format('x' * (longest + 1))}\n2,y\n".encode()))] == [2]
 
 
 def test_a_record_over_many_lines_is_given_up_at_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(raw_csv, "MAX_RECORD_BYTES", 20)
+    monkeypatch.setattr(csv_files, "MAX_RECORD_BYTES", 20)
     part = read(b'a,b\n1,"0123\n56789\n1234567\n2,y\n')
     assert [line for line, _ in unreadable(part)] == [2, 3, 4]
     assert cells(part)[-1] == ("2", "y")

@@ -1,12 +1,11 @@
-"""From delivered bytes to raw rows: every cell as text, with the file and line that it came from.
+"""CSV files: RFC 4180 taken strictly.
 
-Belongs here: splitting a feed's CSV files into records, and saying which of them cannot be read.
-Does not belong here: finding or archiving files (``landing``), typing a cell, judging a row (the gate).
-Invariant: rows are conserved. Whatever the bytes, everything after the header ends up in exactly one row, no cell is
-altered or guessed, and nothing is raised on account of content.
+Belongs here: splitting CSV text into records and cells, and what is wrong with a header. Does not belong here: what is
+common to all formats (``rows``). Invariant: everything after the header ends up in exactly one row, no cell is altered
+or guessed; an empty cell is the empty text, and no readable cell is null.
 
-The format is RFC 4180 taken strictly: cells in quotes may hold delimiters, doubled quotes and line ends; lines end with
-LF or CRLF, the last one perhaps with neither. A record **cannot be read** if it
+Cells in quotes may hold delimiters, doubled quotes and line ends; lines end with LF or CRLF, the last one perhaps with
+neither. A record **cannot be read** if it
 
 - has too few or too many cells, is a blank line, or is larger than ``MAX_RECORD_BYTES``,
 - holds a NUL byte or bytes that are invalid in the feed's encoding,
@@ -19,100 +18,74 @@ one: they count towards the feed's ``max_unparsable``, and none of them vanishes
 
 Files without quotes and flaws, which nearly all are, take a fast path, many files in one vectorised pass. The slow path
 reads one file record by record; where the fast one applies, both give the same rows.
+
+A file without any line breaks the rule ``header`` (an upload that died at once looks like that); a header alone is a
+day without rows.
 """
 
 import io
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import polars as pl
 
-from sh_core.columns import FILE, LINE, TEXT, UNPARSED, WHOLE_LINE
+from sh_core.columns import LINE, TEXT
 from sh_core.feed import Feed
-from sh_core.verdict import Level, RuleBreach
+from sh_core.formats import Csv
+from sh_core.verdict import RuleBreach
+from sh_resources.raw.rows import (
+    BOM,
+    MAX_RECORD_BYTES,
+    MAX_TEXT_BYTES,
+    RawPartition,
+    Row,
+    all_unreadable,
+    evidence,
+    from_rows,
+    header_breach,
+    lines_of,
+    looks_like,
+    unreadable,
+    with_origin,
+    without_line_end,
+    wrong_columns,
+)
 
-HEADER = "header"
-"""Name of the table-level rule that a file's header line is the promised one."""
-
-MAX_RECORD_BYTES = 16 * 2**20
-"""A longer record cannot be read: no table's row is that long, and memory stays a small multiple of the file."""
-
-MAX_TEXT_BYTES = 64 * 2**10
-"""How much of an unreadable line is kept as evidence; the whole of it is in the archive."""
-
-_BATCH = 20_000  # records that the slow path holds as Python objects before they become a frame
-_SHOWN = 12  # column names of each kind that a message lists
-
-_BOM = b"\xef\xbb\xbf"
 _CR, _LF, _NUL, _QUOTE = b"\r", b"\n", b"\0", b'"'
 
-_LOOKS_LIKE = {
-    "HTML or XML": (b"<",),
-    "JSON": (b"{", b"["),
-    "a compressed file": (b"\x1f\x8b", b"PK\x03\x04"),
-    "UTF-16": (b"\xff\xfe", b"\xfe\xff"),
-}
 
-
-@dataclass(frozen=True)
-class RawPartition:
-    """One delivered file, read.
-
-    Attributes:
-        frame: One row per record after the header, in file order: the feed's columns in their declared order (String,
-            exactly as delivered; an empty cell is ``""``), the partition column, ``_file``, ``_line``, ``_unparsed``
-            (``["*"]`` for an unreadable line, else empty) and ``_text`` (such a line as it came, without its line end;
-            else null). The feed's columns are null on unreadable lines, and only there.
-        breaches: A breach of the table-level rule ``header``, or nothing. Where the header is broken, all rows are
-            unreadable, one per physical line.
-    """
-
-    frame: pl.DataFrame
-    breaches: tuple[RuleBreach, ...] = ()
-
-    @property
-    def records(self) -> int:
-        """Records after the header: what the file brought, readable or not."""
-        return self.frame.height
-
-
-def read_raw(feed: Feed, files: Mapping[str, tuple[str, bytes]]) -> dict[str, RawPartition]:
-    """Read delivered files of one feed.
+def read_csv(feed: Feed, layout: Csv, files: Mapping[str, tuple[str, bytes]]) -> dict[str, RawPartition]:
+    """Read CSV files of one feed.
 
     Args:
         feed: What the vendor promised.
-        files: File name and content by partition key.
+        layout: The feed's format.
+        files: File name and unpacked content by partition key.
 
     Returns:
         What each file holds, by partition key, in the order of ``files``.
-
-    Raises:
-        DeclarationError: If a key is no partition of the feed, or its encoding is unknown or does not contain ASCII
-            (UTF-16, EBCDIC): lines and cells could not be told apart. Content never raises.
     """
-    encoding = feed.format.codec
+    encoding = layout.codec
     read: dict[str, RawPartition] = {}
     plain: dict[bytes, dict[str, bytes]] = defaultdict(dict)
     for key, (file_name, delivered) in files.items():
         content, encoded = _as_utf8(delivered, encoding)
-        header_and_body = _split_plain(feed, content) if encoded == "utf-8" else None
+        header_and_body = _split_plain(feed, layout, content) if encoded == "utf-8" else None
         if header_and_body is None:
-            read[key] = _read_any(feed, key, file_name, content, encoded)
+            read[key] = _read_any(feed, layout, key, file_name, content, encoded)
         else:
             header, body = header_and_body
             plain[header][key] = body
     for header, bodies in plain.items():
-        read |= _read_plain(feed, header, bodies, {key: files[key][0] for key in bodies})
+        read |= _read_plain(feed, layout, header, bodies, {key: files[key][0] for key in bodies})
     return {key: read[key] for key in files}
 
 
 def _as_utf8(content: bytes, encoding: str) -> tuple[bytes, str]:
     """The content and its encoding: UTF-8 without byte-order mark, unless some byte has no meaning in the encoding."""
     if encoding == "utf-8":
-        return content.removeprefix(_BOM), "utf-8"
+        return content.removeprefix(BOM), "utf-8"
     try:
         return content.decode(encoding).encode(), "utf-8"
     except UnicodeError:
@@ -122,13 +95,13 @@ def _as_utf8(content: bytes, encoding: str) -> tuple[bytes, str]:
 # ------------------------------------------------------------------------------------------------- fast path
 
 
-def _split_plain(feed: Feed, content: bytes) -> tuple[bytes, bytes] | None:
+def _split_plain(feed: Feed, layout: Csv, content: bytes) -> tuple[bytes, bytes] | None:
     """Header line and body (lines ended by LF) of a file that splits into cells at every delimiter; None for others."""
     if _QUOTE in content or _NUL in content:
         return None
     text = content.replace(b"\r\n", _LF)
     header, _, body = text.partition(_LF)
-    delimiter, width = feed.format.delimiter.encode(), len(feed.columns)
+    delimiter, width = layout.delimiter.encode(), len(feed.columns)
     if _CR in text or sorted(header.split(delimiter, width)) != sorted(name.encode() for name in feed.columns):
         return None
     if body and not body.endswith(_LF):
@@ -157,10 +130,10 @@ def _is_utf8(content: bytes) -> bool:
 
 
 def _read_plain(
-    feed: Feed, header: bytes, bodies: Mapping[str, bytes], file_names: Mapping[str, str]
+    feed: Feed, layout: Csv, header: bytes, bodies: Mapping[str, bytes], file_names: Mapping[str, str]
 ) -> dict[str, RawPartition]:
     """Read regular bodies under the same header in one pass, by partition key."""
-    delimiter = feed.format.delimiter
+    delimiter = layout.delimiter
     # The header is read as a row and dropped: at the very start polars would take U+FEFF for a byte-order mark.
     cells = pl.read_csv(
         b"".join((header, _LF, *bodies.values())),
@@ -174,29 +147,11 @@ def _read_plain(
     starts = np.cumsum([0, *heights[:-1]])
     line = pl.Series(LINE, np.arange(cells.height) - np.repeat(starts, heights) + 2, pl.Int64)
     text = pl.lit(None, pl.String).alias(TEXT)
-    frame = _with_origin(feed, cells.with_columns(line, text), file_names, heights)
+    frame = with_origin(feed, cells.with_columns(line, text), file_names, heights)
     return {
         key: RawPartition(frame.slice(start, height))
         for key, start, height in zip(bodies, starts.tolist(), heights, strict=True)
     }
-
-
-def _with_origin(feed: Feed, rows: pl.DataFrame, file_names: Mapping[str, str], heights: list[int]) -> pl.DataFrame:
-    """Complete rows (cells, ``_line``, ``_text``), the first ``heights[0]`` of which came from the first file, etc."""
-    days = feed.partitions
-    values = pl.Series(days.column, [days.value(key) for key in file_names], days.dtype)
-    names = pl.Series(FILE, [f"{feed.name}/{name}" for name in file_names.values()], pl.String)
-    origin = np.repeat(np.arange(len(heights)), heights)
-    unreadable = pl.col(TEXT).is_not_null()
-    nothing = pl.lit([], pl.List(pl.String))
-    return rows.select(
-        *feed.columns,
-        values.gather(origin),
-        names.gather(origin),
-        LINE,
-        pl.when(unreadable).then(pl.lit([WHOLE_LINE])).otherwise(nothing).alias(UNPARSED),
-        TEXT,
-    )
 
 
 # ------------------------------------------------------------------------------------------------- slow path
@@ -205,49 +160,27 @@ _Record = tuple[int, list[bytes], list[str] | None]
 """Line number of a record's first line, its physical lines, and its cells, or None if they cannot be read."""
 
 
-def _read_any(feed: Feed, key: str, file_name: str, content: bytes, encoding: str) -> RawPartition:
+def _read_any(feed: Feed, layout: Csv, key: str, file_name: str, content: bytes, encoding: str) -> RawPartition:
     """Read one file, whatever it holds."""
-    records = _records(content, encoding, feed.format.delimiter)
+    records = _records(content, encoding, layout.delimiter)
     _, header_lines, header = next(records, (1, [b""], None))
-    breach = _breach_of(feed, file_name, header_lines[0], header)
-    if breach is None:
-        columns = header or []
-        rows = _rows(records, len(columns), encoding)
-    else:
+    breach = _breach_of(feed, layout, file_name, header_lines[0], header)
+    if breach is not None:
         # Nothing is known of the columns, so neither is where a quoted cell would span lines: each line stands alone.
-        columns = list(feed.columns)
-        lines = islice(enumerate(io.BytesIO(content), 1), 1, None)
-        rows = _rows(((number, [raw], None) for number, raw in lines), len(columns), encoding)
-    schema = dict.fromkeys(columns, pl.String()) | {LINE: pl.Int64(), TEXT: pl.String()}
-    frames = [pl.DataFrame(schema=schema)]
-    while batch := list(islice(rows, _BATCH)):
-        frames.append(pl.DataFrame(list(zip(*batch, strict=True)), schema=schema, orient="col"))
-    frame = pl.concat(frames)
-    frame = _with_origin(feed, frame, {key: file_name}, [frame.height])
-    return RawPartition(frame, () if breach is None else (breach,))
+        return all_unreadable(feed, key, file_name, lines_of(content, encoding, first=2), breach)
+    columns = header or []
+    rows = _rows(records, len(columns), encoding)
+    return RawPartition(from_rows(feed, key, file_name, rows, columns))
 
 
-def _rows(records: Iterator[_Record], width: int, encoding: str) -> Iterator[tuple[str | int | None, ...]]:
-    """Cells, line number and text: a row per readable record of that width, and one per physical line of the others."""
+def _rows(records: Iterator[_Record], width: int, encoding: str) -> Iterator[Row]:
+    """A row per readable record of that width, and one per physical line of the others."""
     for line, raw_lines, cells in records:
         if cells is not None and len(cells) == width:
             yield (*cells, line, None)
         else:
             for number, raw in enumerate(raw_lines, line):
-                yield (*[None] * width, number, _evidence(raw, encoding))
-
-
-def _evidence(raw: bytes, encoding: str) -> str:
-    """An unreadable line as text, invalid bytes as escapes, without its line end; cut if it is very long."""
-    raw = _without_line_end(raw)
-    text = raw[:MAX_TEXT_BYTES].decode(encoding, "backslashreplace")
-    if len(raw) <= MAX_TEXT_BYTES:
-        return text
-    return f"{text}… (line of {len(raw)} bytes, cut after {MAX_TEXT_BYTES})"
-
-
-def _without_line_end(raw: bytes) -> bytes:
-    return raw[:-1].removesuffix(_CR) if raw.endswith(_LF) else raw
+                yield unreadable(width, number, evidence(raw, encoding))
 
 
 def _records(content: bytes, encoding: str, delimiter: str) -> Iterator[_Record]:
@@ -289,7 +222,7 @@ def _cells(lines: Iterator[bytes], raw_lines: list[bytes], encoding: str, delimi
         except _MisplacedError:
             return None
         if quoted is None:
-            return cells if readable and _without_line_end(raw) else None
+            return cells if readable and without_line_end(raw) else None
     return None
 
 
@@ -340,41 +273,27 @@ def _split_line(text: str, delimiter: str, cells: list[str], quoted: list[str] |
 # ---------------------------------------------------------------------------------------------------- header
 
 
-def _breach_of(feed: Feed, file_name: str, raw: bytes, header: list[str] | None) -> RuleBreach | None:
+def _breach_of(feed: Feed, layout: Csv, file_name: str, raw: bytes, header: list[str] | None) -> RuleBreach | None:
     """What is wrong with a header, given its first line as it came and its cells if they could be read."""
     names = Counter(header)
     if names == Counter(feed.columns):
         return None
     if names.keys() & set(feed.columns):
-        problems = (
-            _listed("missing", [name for name in feed.columns if name not in names]),
-            _listed("unexpected", [name for name in names if name not in feed.columns]),
-            _listed("repeated", [name for name in feed.columns if names[name] > 1]),
-        )
-        problem = "; ".join(filter(None, problems))
+        problem = wrong_columns(feed, header or ())
     else:
         # Not a header at all, perhaps a row of data: say what it looks like, but quote nothing from it.
-        unread = f"this is no readable {feed.format.encoding} CSV" if header is None else "none of the columns is there"
-        problem = _guess(feed, _without_line_end(raw[:MAX_TEXT_BYTES])) or unread
-    detail = f"{file_name} line 1: {problem}; expected {feed.format.delimiter.join(feed.columns)}"
-    return RuleBreach(HEADER, Level.TABLE, 1, detail)
+        unread = f"this is no readable {layout.encoding} CSV" if header is None else "none of the columns is there"
+        problem = _guess(feed, layout, without_line_end(raw[:MAX_TEXT_BYTES])) or unread
+    return header_breach(f"{file_name} line 1", problem, layout.delimiter.join(feed.columns))
 
 
-def _listed(what: str, names: list[str]) -> str:
-    """``missing columns a, b``; empty if there are none, and short however many and long they are."""
-    shown = [name[:40] if name.isidentifier() else repr(name[:40]) for name in names[:_SHOWN]]
-    more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-    return f"{what} column{'s'[: len(names) - 1]} {', '.join(shown)}{more}" if names else ""
-
-
-def _guess(feed: Feed, line: bytes) -> str | None:
+def _guess(feed: Feed, layout: Csv, line: bytes) -> str | None:
     """What a first line may be that names none of the promised columns."""
     if not line.strip():
         return "the file is empty or starts with an empty line"
-    for what, starts in _LOOKS_LIKE.items():
-        if line.startswith(starts):
-            return f"this looks like {what}, not CSV"
-    for other in {",", ";", "\t", "|"} - {feed.format.delimiter}:
-        if sorted(line.replace(_QUOTE, b"").split(other.encode())) == sorted(name.encode() for name in feed.columns):
-            return f"the delimiter is {other!r}, not {feed.format.delimiter!r}"
+    if other := looks_like(line, but_not="CSV"):
+        return f"{other}, not CSV"
+    for delimiter in {",", ";", "\t", "|"} - {layout.delimiter}:
+        if sorted(line.replace(_QUOTE, b"").split(delimiter.encode())) == sorted(c.encode() for c in feed.columns):
+            return f"the delimiter is {delimiter!r}, not {layout.delimiter!r}"
     return None
