@@ -16,7 +16,7 @@ from sh_core.graph import Graph
 from sh_core.table import Table
 from sh_core.verdict import Level
 from sh_defs.naming import UnknownNameError, alike, meant
-from sh_defs.saying import rule_of
+from sh_defs.saying import partition_column, rule_of
 from sh_resources.store import Store
 
 SPECIMENS = 12
@@ -83,11 +83,6 @@ def specimen(table: Table, rule: str, evidence: pl.DataFrame) -> Specimen:
         row=json.loads(row["row"]),
         suspects=frozenset(looked_at if len(looked_at) < len(table.contract.columns) else ()),
     )
-
-
-def partition_column(table: Table) -> str | None:
-    """Column that holds the partition; None for a table that is one partition."""
-    return table.partitions.column
 
 
 def partition_in(row: Mapping[str, Any], column: str | None) -> str:

@@ -18,8 +18,8 @@ from sh_core.records import Action, Arrival, ArrivalShare, Incident, Settlement,
 from sh_core.table import Table
 from sh_core.trace import Trace
 from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
-from sh_defs.evidence import partition_column, says
-from sh_defs.saying import crash, found, policy, why
+from sh_defs.evidence import says
+from sh_defs.saying import crash, found, partition_column, periods, policy, why
 from sh_defs.standings import standings
 from sh_resources.engine import Engine
 from sh_resources.ledger import Tracked
@@ -95,8 +95,15 @@ def table(engine: Engine, of: Table) -> Facts:
             "description": of.feed.description,
         },
         "inputs": [
-            {"table": i.table, "columns": _handed(graph[i.table], i.columns), "whole": i.columns is None}
-            for i in of.inputs
+            {
+                "table": i.table,
+                "columns": _handed(graph[i.table], i.columns),
+                "whole": i.columns is None,
+                "partitions": periods(i, graph[i.table]),
+                "rows": i.restriction,
+                "consulted": i in of.consulted,
+            }
+            for i in of.reads
         ],
         "downstream": [t.name for t in graph.downstream(of.name)],
         "partitions": {
@@ -193,7 +200,13 @@ def _trace(of: Table, trace: Trace) -> Facts:
         "contract": trace.contract,
         "contract_is_current": trace.contract == of.contract.version,
         "reads": [
-            {"source": r.source, "partition": r.partition, "columns": list(r.columns), "digest": r.digest}
+            {
+                "source": r.source,
+                "partition": r.partition,
+                "columns": list(r.columns),
+                "rows": r.rows,
+                "digest": r.digest,
+            }
             for r in sorted(trace.reads)
         ],
     }

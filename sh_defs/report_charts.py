@@ -92,6 +92,7 @@ def outcomes(accounts: Mapping[str, RowAccount], shown: Collection[str] = tuple(
                 axis=alt.Axis(
                     aria=False,
                     tickCount=height // 40,
+                    tickMinStep=1,
                     minExtent=48,
                     maxExtent=48,
                     format=",.0f",

@@ -25,7 +25,7 @@ from sh_defs.evidence import Specimen
 from sh_defs.report import Fault, Report
 from sh_defs.report_json import account_as_json, put, rows_as_json, versions
 from sh_defs.saying import age, count, moment
-from sh_defs.standings import TableStanding, Visible
+from sh_defs.standings import TableStanding, Visible, is_date
 
 BREACHES, FAULTS = 7, 6
 """How many broken rules and open incidents the first screen lists: what withholds comes first, then what
@@ -103,6 +103,7 @@ def headline(report: Report) -> Headline:
 def _facts(report: Report) -> Mapping[str, Any]:
     """Everything that the template names."""
     tables, total = report.tables, report.total
+    dated = {key: rows for key, rows in total.by_partition.items() if is_date(key)}
     script = Markup(_SCRIPT)  # noqa: S704  # ours, and the page runs no other
     digest = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
     terms = rows_as_json(total.rows)
@@ -122,8 +123,8 @@ def _facts(report: Report) -> Mapping[str, Any]:
         "partitions": sum(len(t.roots.keys() | set(t.withheld)) for t in tables),
         "blank": sum(v is Visible.WITHHELD for t in tables for v in t.visible.values()),
         "evidence": sum(t.quarantined for t in tables),
-        "first": min(total.by_partition, default=None),
-        "last": max(total.by_partition, default=None),
+        "days": list(dated),
+        "undated": total.rows.arrived - sum(rows.arrived for rows in dated.values()),
         "rules_broken": len({(q.table, q.rule) for q in report.quarantined}),
         "last_published": moment(max(published, default=None)),
         "last_age": age(max(published, default=None), report.made_utc),
@@ -135,8 +136,8 @@ def _facts(report: Report) -> Mapping[str, Any]:
         "more_breaches": max(0, len(breaches) - BREACHES),
         "faults": [_fault(f) for f in report.faults[:FAULTS]],
         "more_faults": max(0, len(report.faults) - FAULTS),
-        "chart_outcomes": Markup(charts.outcomes(total.by_partition)) if total.by_partition else None,  # noqa: S704
-        "chart_unpublished": _unpublished(total.by_partition),
+        "chart_outcomes": Markup(charts.outcomes(dated)) if dated else None,  # noqa: S704
+        "chart_unpublished": _unpublished(dated),
         "chart_visible": Markup(charts.visibility(tables)),  # noqa: S704  # drawn, and escaped, by vl-convert
         "chart_activity": Markup(charts.activity(tables, report.activity)) if report.activity else None,  # noqa: S704
         "visible": [(visible.value, color) for visible, color in charts.VISIBLE.items()],

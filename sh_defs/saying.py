@@ -8,6 +8,8 @@ from datetime import datetime
 
 from sh_core.contract import Split
 from sh_core.graph import Graph
+from sh_core.inputs import Input, Required
+from sh_core.mapping import SAME
 from sh_core.table import Table
 from sh_core.verdict import Broken, Held, Level, Rule, RuleBreach, Unknown, Verdict
 
@@ -44,7 +46,7 @@ def found(breach: RuleBreach) -> str:
 
 def crash(graph: Graph, table: Table, cause: str) -> str:
     """What was raised; of code that handles personal data only the kind of error, as messages tend to quote values."""
-    handled = {*table.contract.pii, *(c for i in table.inputs for c in graph[i.table].contract.pii)}
+    handled = {*table.contract.pii, *(c for i in table.reads for c in graph[i.table].contract.pii)}
     if not handled:
         return cause
     return f"{cause.partition(':')[0]} (message not shown: {', '.join(sorted(handled))} is personal data)"
@@ -53,6 +55,20 @@ def crash(graph: Graph, table: Table, cause: str) -> str:
 def count(number: int, noun: str) -> str:
     """E.g. ``1 row`` or ``1,200 rows``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def periods(given: Input, source: Table) -> str:
+    """Which partitions of an upstream table a partition reads, and how many must be there."""
+    if partition_column(source) is None:
+        return "whole"
+    window, present = given.window, given.present
+    which = "its own period" if window == SAME else f"periods {window.first:+d} to {window.last:+d} from its own"
+    return which if isinstance(present, Required) else f"{which}, at least {present.min_present} of them"
+
+
+def partition_column(table: Table) -> str | None:
+    """Column that holds the partition; None for a table that is one partition."""
+    return table.partitions.column
 
 
 def policy(table: Table) -> str:

@@ -36,14 +36,16 @@ def every_table(console: Console, facts: Facts) -> None:
     """A line per table."""
     now = datetime.fromisoformat(facts["now_utc"])
     wide = console.width >= WIDE
-    columns = ("published", "withheld", "never", "rows", "quarantined", "last")
+    columns = ("published", "withheld", "never", "rows", "aside", "last")
     lines = new_grid("table", "station", *columns, *(("UTC", "owner") if wide else ()), left=2)
+    lines.columns[0].no_wrap = False  # rather a long name in two lines than a number cut short
+    lines.columns[0].overflow = "fold"
     for t in facts["tables"]:
         at = _time(t["last_published_utc"])
         withheld = f"[yellow]{len(t['withheld']):,}[/]" if t["withheld"] else "0"
         numbers = (f"{t['published']:,}", withheld, f"{t['never']:,}", f"{t['rows']:,}", f"{t['quarantined']:,}")
         more = (moment(at).removesuffix(" UTC"), escape(t["owner"])) if wide else ()
-        lines.add_row(t["table"], t["station"], *numbers, age(at, now), *more)
+        lines.add_row(t["table"], t["station"], *numbers, age(at, now).removesuffix(" ago"), *more)
     console.print(lines)
     if not wide:
         owners: dict[str, list[str]] = {}
@@ -66,7 +68,11 @@ def table(console: Console, facts: Facts) -> None:
         _say(console, "reads feed", f"{facts['feed']['feed']}: {facts['feed']['file_name']}")
     for given in facts["inputs"]:
         read = f"all {len(given['columns'])} columns" if given["whole"] else ", ".join(given["columns"])
-        _say(console, "reads", f"{given['table']}: {read}")
+        rows = f"; only rows that occur in {given['rows']}" if given["rows"] else ""
+        if given["consulted"]:
+            _say(console, "refers to", f"{given['table']}: {read}")
+        else:
+            _say(console, "reads", f"{given['table']}: {read}; {given['partitions']}{rows}")
     _say(console, "read by", ", ".join(facts["downstream"]) or "no table")
     p = facts["partitions"]
     by = f"by {p['column']}" if p["column"] else "not partitioned"
@@ -240,10 +246,11 @@ def _trace(console: Console, trace: Facts, what: str) -> None:
     title(console, what)
     _say(console, "code", trace["code"] + _still(current=trace["code_is_current"]))
     _say(console, "contract", trace["contract"] + _still(current=trace["contract_is_current"]))
-    for read in trace["reads"]:
-        columns = ", ".join(c for c in read["columns"]) or "the file"
-        _say(console, "read", f"{read['source']} {read['partition']}: {columns}")
-        _say(console, "", read["digest"], style="dim")
+    for (source, columns, rows), reads in groupby(trace["reads"], key=lambda r: (r["source"], r["columns"], r["rows"])):
+        only = f"; only rows that occur in {rows}" if rows else ""
+        _say(console, "read", f"{source}: {', '.join(columns) or 'everything'}{only}")
+        for read in reads:
+            _say(console, "", f"{read['partition']} {read['digest']}", style="dim")
 
 
 def _still(*, current: bool | None) -> str:

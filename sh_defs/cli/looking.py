@@ -52,7 +52,8 @@ def accounts(as_json: AsJson = False, home: Home = None) -> None:
 def tables(as_json: AsJson = False, home: Home = None) -> None:
     """Show every table in a line: what its readers see, and when that was last renewed.
 
-    never: partitions that readers have never seen, of all that the table has by its declaration.
+    never: partitions of which readers see nothing, of all that the table has by its declaration. aside: rows in
+    quarantine. last: time since new content was published.
 
     **Examples**
 

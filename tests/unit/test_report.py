@@ -277,6 +277,18 @@ def test_charts_one_above_the_other_have_the_same_days() -> None:
     assert start_of(charts.outcomes(rows), day) == start_of(charts.outcomes(rows, ["quarantined"]), day) == 400
 
 
+def test_rows_of_no_day_are_in_the_sum_and_not_in_the_chart() -> None:
+    """The incident this prevents: a chart "2030-01-01 to all", with a bar for a register that no day has."""
+    tables = [
+        standing("stg_readings", {"2030-01-01": Visible.PUBLISHED}),
+        standing("whole", {"all": Visible.PUBLISHED}),
+    ]
+    both = Page(page(report(tables, {"2030-01-01": RowAccount(10, 10), "all": RowAccount(7, 7)})))
+    assert "All 17 delivered rows" in both.text
+    assert "2030-01-01 to 2030-01-01. 7 rows of files for no day are left out." in both.text
+    assert "Rows by outcome" not in Page(page(report(tables, {"all": RowAccount(7, 7)}))).text
+
+
 def test_months_weeks_and_one_partition_share_the_time_axis() -> None:
     tables = [
         standing("daily", dict.fromkeys(days(59), Visible.PUBLISHED)),
