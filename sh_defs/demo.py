@@ -1,7 +1,7 @@
 """The demo: days of real flights delivered, and every table of them brought up to date through Dagster.
 
 Belongs here: the order of the demo's parts, and what it needs to start. Does not belong here: what a terminal shows
-(``progress``, ``show``), how tables are brought up to date (``updating``). Invariant: interrupting the demo and
+(``progress``, ``shown``), how tables are brought up to date (``updating``). Invariant: interrupting the demo and
 starting it again, or starting two at once, gives what one undisturbed demo gives.
 """
 
@@ -15,12 +15,12 @@ from rich.console import Console
 
 from sh_core.errors import SettingsError
 from sh_core.graph import Graph
-from sh_defs import show
 from sh_defs.definitions import declared_graph
+from sh_defs.facts.report import Report
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.interrupts import hearing_interrupts
 from sh_defs.progress import Tally, watching
-from sh_defs.report import Report
+from sh_defs.shown import terminal
 from sh_defs.updating import Update, write_report
 from sh_drills.replay import FEEDS, Replay
 from sh_resources.settings import Settings
@@ -108,10 +108,10 @@ def _refuse(settings: Settings, graph: Graph, days: Sequence[date]) -> None:
 
 def _show(console: Console, settings: Settings, report: Report) -> None:
     """What a person wants to know at the end."""
-    show.accounts(console, report.feeds)
-    show.tables(console, report.tables)
-    show.quarantined(console, report.quarantined)
-    show.incidents(console, report.incidents)
+    terminal.accounts(console, report.feeds)
+    terminal.tables(console, report.tables)
+    terminal.quarantined(console, report.quarantined)
+    terminal.incidents(console, report.incidents)
     for example in report.specimens[:SPECIMENS_SHOWN]:
-        show.specimen(console, example)
-    show.next_steps(console, settings.home, report)
+        terminal.specimen(console, example)
+    terminal.next_steps(console, settings.home, report)

@@ -2,7 +2,7 @@
 
 Belongs here: going through the tables, and telling a run that failed from one that merely has partitions which may not
 be published. Does not belong here: what is delivered (``demo``), how a run is made (``running``), what a terminal
-shows (``progress``, ``show``). Invariant: only partitions that need it are run, so interrupting it and starting it
+shows (``progress``, ``shown``). Invariant: only partitions that need it are run, so interrupting it and starting it
 again, or starting two at once, gives what one undisturbed update gives.
 """
 
@@ -24,15 +24,15 @@ from sh_assets.wording import awaited, not_published, word
 from sh_core.errors import SelfHealError
 from sh_core.outcome import Outcome
 from sh_core.table import Table
-from sh_defs import show
 from sh_defs.definitions import declared_graph, definitions
+from sh_defs.facts.report import Report, Run, gather
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.interrupts import hearing_interrupts
 from sh_defs.progress import Tally, Watcher, watching
-from sh_defs.report import Report, Run, gather
-from sh_defs.report_json import write_json
-from sh_defs.report_page import write_page
 from sh_defs.running import Ran, run_table
+from sh_defs.shown import terminal
+from sh_defs.shown.json_form import write_json
+from sh_defs.shown.page import write_page
 from sh_resources.clock import SystemClock
 from sh_resources.engine import Engine
 from sh_resources.settings import Settings
@@ -77,10 +77,10 @@ def update(settings: Settings, first: date | None, last: date | None, console: C
         going.bring_up_to_date(first or LONG_AGO, last or today)
         report = going.report()
     write_report(report, settings.home)
-    show.tables(console, report.tables)
-    show.quarantined(console, report.quarantined)
-    show.incidents(console, report.incidents)
-    show.next_steps(console, settings.home, report)
+    terminal.tables(console, report.tables)
+    terminal.quarantined(console, report.quarantined)
+    terminal.incidents(console, report.incidents)
+    terminal.next_steps(console, settings.home, report)
     return report
 
 

@@ -22,7 +22,7 @@ from sh_resources.settings import Settings
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from sh_defs.report import FeedAccount
+    from sh_defs.facts.report import FeedAccount
     from sh_resources.engine import Engine
 
 WRONG, INTERRUPTED = 1, 130

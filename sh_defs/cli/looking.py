@@ -1,7 +1,7 @@
 """Commands that only look at the state folder.
 
-Belongs here: their options and help. Does not belong here: gathering what they show (``report``, ``inspecting``), how
-it looks (``show``, ``show_tables``). Invariant: what ``--json`` prints is what the text was made of.
+Belongs here: their options and help. Does not belong here: gathering what they show (``sh_defs.facts``), how it looks
+(``sh_defs.shown``). Invariant: what ``--json`` prints is what the text was made of.
 """
 # ruff: noqa: PLC0415
 
@@ -35,9 +35,9 @@ def accounts(as_json: AsJson = False, home: Home = None) -> None:
     selfheal accounts --json | jq .total
     ```
     """
-    from sh_defs import show
-    from sh_defs.report import feed_accounts, total_of
-    from sh_defs.report_json import account_as_json
+    from sh_defs.facts.report import feed_accounts, total_of
+    from sh_defs.shown import terminal
+    from sh_defs.shown.json_form import account_as_json
 
     engine = engine_at(home)
     feeds = feed_accounts(engine.graph, engine.ledger)
@@ -45,7 +45,7 @@ def accounts(as_json: AsJson = False, home: Home = None) -> None:
     if as_json:
         _print({"feeds": [account_as_json(f) for f in feeds], "total": account_as_json(total)})
     else:
-        show.accounts(Console(), feeds)
+        terminal.accounts(Console(), feeds)
     refuse_imbalance(feeds)
 
 
@@ -62,15 +62,15 @@ def tables(as_json: AsJson = False, home: Home = None) -> None:
     selfheal tables --json | jq '.tables[] | select(.withheld != [])'
     ```
     """
-    from sh_defs import show_tables
-    from sh_defs.inspecting import every_table
+    from sh_defs.facts.inspecting import every_table
+    from sh_defs.shown import terminal_tables
     from sh_resources.clock import SystemClock
 
     facts = every_table(engine_at(home), SystemClock().now_utc())
     if as_json:
         _print(facts)
     else:
-        show_tables.every_table(Console(), facts)
+        terminal_tables.every_table(Console(), facts)
 
 
 def show(
@@ -90,9 +90,9 @@ def show(
     selfheal show stg_weather:2013-02-12 --json | jq .trace.reads
     ```
     """
-    from sh_defs import show_tables
-    from sh_defs.inspecting import partition, table
-    from sh_defs.naming import address
+    from sh_defs.facts.inspecting import partition, table
+    from sh_defs.facts.naming import address
+    from sh_defs.shown import terminal_tables
 
     engine = engine_at(home)
     named, key = address(engine.graph, what)
@@ -100,9 +100,9 @@ def show(
     if as_json:
         _print(facts)
     elif key is None:
-        show_tables.table(Console(), facts)
+        terminal_tables.table(Console(), facts)
     else:
-        show_tables.partition(Console(), facts)
+        terminal_tables.partition(Console(), facts)
 
 
 @quarantine.command("list")
@@ -124,9 +124,9 @@ def list_quarantine(
     selfheal quarantine list --json | jq 'map(.rows) | add'
     ```
     """
-    from sh_defs import show_tables
-    from sh_defs.evidence import quarantine_counts
-    from sh_defs.naming import table_named
+    from sh_defs.facts.evidence import quarantine_counts
+    from sh_defs.facts.naming import table_named
+    from sh_defs.shown import terminal_tables
 
     engine = engine_at(home)
     wanted = engine.graph.tables if name is None else (table_named(engine.graph, name),)
@@ -134,7 +134,7 @@ def list_quarantine(
     if as_json:
         _print(facts)
     else:
-        show_tables.quarantine_counts(Console(), facts)
+        terminal_tables.quarantine_counts(Console(), facts)
 
 
 @quarantine.command("show")
@@ -155,9 +155,9 @@ def show_quarantine(
     selfheal quarantine show raw_flights_jfk --limit 5 --json | jq '.rows[].file'
     ```
     """
-    from sh_defs import show_tables
-    from sh_defs.evidence import quarantined_rows
-    from sh_defs.naming import address
+    from sh_defs.facts.evidence import quarantined_rows
+    from sh_defs.facts.naming import address
+    from sh_defs.shown import terminal_tables
 
     engine = engine_at(home)
     named, key = address(engine.graph, what)
@@ -165,7 +165,7 @@ def show_quarantine(
     if as_json:
         _print(facts)
     else:
-        show_tables.quarantined_rows(Console(), facts)
+        terminal_tables.quarantined_rows(Console(), facts)
 
 
 def _print(facts: object) -> None:

@@ -131,9 +131,9 @@ def report(as_json: AsJson = False, home: Home = None) -> None:
     xdg-open "$(selfheal report --json | jq -r .html)"
     ```
     """
-    from sh_defs.report import gather
-    from sh_defs.report_json import write_json
-    from sh_defs.report_page import write_page
+    from sh_defs.facts.report import gather
+    from sh_defs.shown.json_form import write_json
+    from sh_defs.shown.page import write_page
     from sh_resources.clock import SystemClock
 
     engine = engine_at(home)

@@ -15,12 +15,12 @@ import pytest
 from sh_core.accounts import RowAccount
 from sh_core.records import Action, Incident
 from sh_core.table import Station
-from sh_defs import report_charts as charts
-from sh_defs.evidence import Quarantined, Specimen
-from sh_defs.report import Breach, Fault, FeedAccount, Report
-from sh_defs.report_json import put
-from sh_defs.report_page import headline, page
-from sh_defs.standings import TableStanding, Visible
+from sh_defs.facts.evidence import Quarantined, Specimen
+from sh_defs.facts.report import Breach, Fault, FeedAccount, Report
+from sh_defs.facts.standings import TableStanding, Visible
+from sh_defs.shown import charts
+from sh_defs.shown.json_form import put
+from sh_defs.shown.page import headline, page
 from sh_resources.ledger import Activity
 
 NOW = datetime(2030, 6, 1, 12, tzinfo=UTC)

@@ -10,8 +10,8 @@ from sh_core.contract import Contract, field
 from sh_core.graph import Graph
 from sh_core.table import Station, table
 from sh_core.verdict import Broken, Held, Level, RuleBreach, Unknown
-from sh_defs.naming import UnknownNameError, address, table_named
-from sh_defs.saying import age, moment, rule_of, why
+from sh_defs.facts.naming import UnknownNameError, address, table_named
+from sh_defs.shown.saying import age, moment, rule_of, why
 from tests.little import DAYS, GRAPH
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)

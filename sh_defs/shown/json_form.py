@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from sh_core.accounts import RowAccount
-from sh_defs.report import FeedAccount, Report
-from sh_defs.standings import TableStanding
+from sh_defs.facts.report import FeedAccount, Report
+from sh_defs.facts.standings import TableStanding
 
 SCHEMA = 1
 """Raised whenever a key of the JSON form changes its meaning or goes away; new keys do not raise it."""

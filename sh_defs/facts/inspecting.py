@@ -1,7 +1,7 @@
 """Inspecting: everything that is known of one table or partition, as plain JSON values.
 
 Belongs here: gathering what is declared, published and decided. Does not belong here: the state folder as a whole
-(``report``), quarantine (``evidence``), how it looks at a terminal (``show_tables``). Invariants: reads
+(``report``), quarantine (``evidence``), how it looks at a terminal (``shown.terminal_tables``). Invariants: reads
 only; PII leaves only masked; what people are shown is made of the very values that programs get.
 """
 
@@ -18,9 +18,9 @@ from sh_core.records import Action, Arrival, ArrivalShare, Incident, Settlement,
 from sh_core.table import Table
 from sh_core.trace import Trace
 from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
-from sh_defs.evidence import says
-from sh_defs.saying import crash, found, partition_column, periods, policy, why
-from sh_defs.standings import standings
+from sh_defs.facts.evidence import says
+from sh_defs.facts.standings import standings
+from sh_defs.shown.saying import crash, found, partition_column, periods, policy, why
 from sh_resources.engine import Engine
 from sh_resources.ledger import Tracked
 

@@ -1,7 +1,7 @@
 """The report: what the state folder holds, as plain facts.
 
 Belongs here: gathering accounts, tables, breaches, quarantine and incidents from the ledger and the store. Does not
-belong here: their JSON form (``report_json``), their page (``report_page``), showing them (``show``), running anything.
+belong here: showing them (``sh_defs.shown``), running anything.
 Invariant: every figure is read back from what is stored when the report is made; nothing is carried over from the run
 that made it so. Partition keys are sorted text here, whatever they stand for.
 """
@@ -16,9 +16,9 @@ from sh_core.graph import Graph
 from sh_core.records import Action, Incident, Settlement
 from sh_core.table import Station, Table
 from sh_core.verdict import Broken, Level, Unknown
-from sh_defs.evidence import Quarantined, Specimen, by_rule, specimens
-from sh_defs.saying import rule_of, why
-from sh_defs.standings import TableStanding, standings_of
+from sh_defs.facts.evidence import Quarantined, Specimen, by_rule, specimens
+from sh_defs.facts.standings import TableStanding, standings_of
+from sh_defs.shown.saying import rule_of, why
 from sh_resources.ledger import Activity, Ledger
 from sh_resources.store import Store
 

@@ -11,7 +11,7 @@ from difflib import get_close_matches
 from sh_core.errors import SelfHealError
 from sh_core.graph import Graph
 from sh_core.table import Table
-from sh_defs.standings import is_date
+from sh_defs.facts.standings import is_date
 
 
 class UnknownNameError(SelfHealError):

@@ -1,7 +1,7 @@
 """The report as a page: ``report.html``, one file that opens from disk and asks nobody for anything.
 
 Belongs here: what the page says first, and handing facts to the template. Does not belong here: gathering
-(``report``), drawing (``report_charts``), looks (``templates/report.html``). Invariants: delivered cells, file names
+(``report``), drawing (``charts``), looks (``templates/report.html``). Invariants: delivered cells, file names
 and messages are text wherever they stand (the template escapes everything that is not a chart drawn here); the page
 works without its script, which only shows what a mark of a chart stands for.
 """
@@ -20,12 +20,12 @@ from markupsafe import Markup
 from sh_core.accounts import RowAccount
 from sh_core.masking import LONGEST
 from sh_core.verdict import Level
-from sh_defs import report_charts as charts
-from sh_defs.evidence import Specimen
-from sh_defs.report import Fault, Report
-from sh_defs.report_json import account_as_json, put, rows_as_json, versions
-from sh_defs.saying import age, count, moment
-from sh_defs.standings import TableStanding, Visible, is_date
+from sh_defs.facts.evidence import Specimen
+from sh_defs.facts.report import Fault, Report
+from sh_defs.facts.standings import TableStanding, Visible, is_date
+from sh_defs.shown import charts
+from sh_defs.shown.json_form import account_as_json, put, rows_as_json, versions
+from sh_defs.shown.saying import age, count, moment
 
 BREACHES, FAULTS = 7, 6
 """How many broken rules and open incidents the first screen lists: what withholds comes first, then what

@@ -1,6 +1,6 @@
 """The report's charts, drawn to SVG when the report is made (docs/adr/0010-report-page.md).
 
-Belongs here: what is drawn. Does not belong here: gathering (``report``), the page around it (``report_page``).
+Belongs here: what is drawn. Does not belong here: gathering (``report``), the page around it (``shown.page``).
 Invariants: a chart refers to nothing outside of itself; its colours are variables of the page's style, so that it is
 right in light, dark and print; what a mark stands for is its ``aria-label``. However many partitions there are, a chart
 has at most ``BINS`` marks side by side: neighbours are added up, and of what readers see the worst is shown.
@@ -17,7 +17,7 @@ import vl_convert as vlc
 
 from sh_core.accounts import RowAccount
 from sh_core.records import Action
-from sh_defs.standings import TableStanding, Visible, is_date
+from sh_defs.facts.standings import TableStanding, Visible, is_date
 from sh_resources.ledger import Activity
 
 BINS = 370
