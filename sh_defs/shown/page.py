@@ -68,7 +68,7 @@ def write_page(report: Report, path: Path) -> None:
 def page(report: Report) -> str:
     """The report as HTML."""
     environment = Environment(
-        loader=PackageLoader("sh_defs"),
+        loader=PackageLoader("sh_defs.shown"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

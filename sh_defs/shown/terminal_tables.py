@@ -16,8 +16,8 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from sh_core.masking import LONGEST
-from sh_defs.shown.terminal import new_grid, title
 from sh_defs.shown.saying import age, count, moment, visible
+from sh_defs.shown.terminal import new_grid, title
 
 WIDE = 120
 """Characters of a terminal from which a line per table also names time and owner; on others they stand below."""
