@@ -10,7 +10,7 @@ import subprocess
 import sys
 import zlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import polars as pl
@@ -20,6 +20,13 @@ import pytest
 
 from sh_core.accounts import RowAccount
 from sh_core.feed import Feed
+from sh_core.formats import Csv, JsonLines
+from sh_core.graph import Graph
+from sh_core.outcome import Outcome, Published, Reused, Withheld
+from sh_core.table import raw_table
+from sh_drills.replay import land
+from sh_resources.settings import load
+from sh_resources.wiring import open_engine
 from tests.scenarios.bed import Bed, Told
 from tests.scenarios.meters import (
     COLUMNS,
@@ -317,3 +324,35 @@ def test_a_file_without_bounds_takes_neither_the_memory_nor_the_day(kind: str, t
     assert account == [1, 1, 0]
     assert grown_mb < 40
     assert seconds < 60
+
+
+# ---- what is corrected in the declaration
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"),
+    [
+        pytest.param(replace(CSV, format=Csv()), CSV, id="compression"),
+        pytest.param(replace(CSV, format=Csv(";", compression="gzip")), CSV, id="delimiter"),
+        pytest.param(replace(CSV, format=JsonLines(compression="gzip")), CSV, id="format"),
+        pytest.param(replace(CSV, max_bytes=20), CSV, id="max_bytes"),
+        pytest.param(
+            replace(CSV, format=Csv(encoding="ascii", compression="gzip"), max_unparsable=0.0),
+            replace(CSV, max_unparsable=0.0),
+            id="encoding",
+        ),
+    ],
+)
+def test_a_corrected_declaration_reads_the_same_file_again(wrong: Feed, right: Feed, tmp_path: Path) -> None:
+    """The file never changed, so nothing seemed to have: what was withheld stayed withheld for ever."""
+    key = DAYS.keys()[0]
+    content = gzip.compress(as_csv([("Zürich", 1, 1.5), ("Bern", 2, 2.5)]))
+    settings = load({"SELFHEAL_HOME": str(tmp_path)})
+    outcomes: list[Outcome] = []
+    for feed in (wrong, right, right):
+        engine = open_engine(settings, Graph.of([raw_table(feed)]))
+        (tmp_path / "landing" / feed.name).mkdir(exist_ok=True)
+        land(tmp_path / "landing" / feed.name / feed.expected_file(key), content)
+        outcomes += engine.materialize(f"raw_{feed.name}", [key], run_id="declared")
+        engine.ledger.close()
+    assert [type(outcome) for outcome in outcomes] == [Withheld, Published, Reused]

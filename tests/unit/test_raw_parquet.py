@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -189,6 +190,19 @@ def test_a_flipped_byte_under_a_checksum_is_found(damage: int) -> None:
     at = 100 + damage
     part = read(checked[:at] + bytes([checked[at] ^ 1]) + checked[at + 1 :])
     assert part.breaches
+
+
+def test_a_file_that_holds_fewer_rows_than_it_says_is_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row groups that a reader skips over would be rows that nobody misses."""
+    all_of_them = pq.ParquetFile.iter_batches
+
+    def first_only(self: pq.ParquetFile, size: int) -> Iterator[pa.RecordBatch]:
+        yield next(iter(all_of_them(self, size)))
+
+    table = pa.table({"a": np.arange(parquet_files._BATCH + 1), "b": np.arange(parquet_files._BATCH + 1)})
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", first_only)
+    (breach,) = read(packed(table)).breaches
+    assert breach.detail == f"{NAME}: it says that it has 8,193 rows, and holds 8,192"
 
 
 def test_text_that_is_no_utf_8_withholds_the_file() -> None:
