@@ -17,7 +17,7 @@ unexport PYTHONPATH PYTHONHOME VIRTUAL_ENV
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
-.PHONY: help demo dev test check lint bench soak lock clean distclean FORCE
+.PHONY: help demo dev test check lint bench pictures soak lock clean distclean FORCE
 
 help: ## List the targets
 	@awk 'BEGIN {FS = ":.*## "} /^[a-z]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -43,6 +43,9 @@ lint: $(STAMP) ## Lint, formatting, types, import contracts
 bench: $(STAMP) ## Run the benchmarks
 	$(PY) -m benchmarks $(ARGS)
 
+pictures: $(STAMP) ## Take the pictures in docs/pictures anew (needs Chromium)
+	SELFHEAL_PICTURES=1 SELFHEAL_REQUIRE_ALL=1 $(PYTEST) tests/browser $(ARGS)
+
 # Without SEED every soak draws its own; it is printed, to repeat the run with.
 soak: SEED := $(or $(SEED),$(shell date +%s))
 soak: $(STAMP) ## All tests, with many more random examples (SEED=... repeats a run)
@@ -57,8 +60,8 @@ clean: ## Remove caches and build products
 	rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -path ./$(VENV) -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-distclean: clean ## clean, and remove .venv
-	rm -rf $(VENV) .venv.lock
+distclean: clean ## clean, and remove .venv and .bench
+	rm -rf $(VENV) .venv.lock .bench
 
 # .venv is up to date when its stamp is newer than these two files, and good when deploy/venv.sh says that it
 # works and belongs to the Python it was made with. Looked at only when a target needs it.

@@ -8,6 +8,7 @@ import argparse
 import json
 import os
 import platform
+import sys
 import time
 from collections.abc import Callable, Mapping
 from importlib import metadata
@@ -17,22 +18,28 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import gate, publish, year
+from benchmarks import demo, gate, gx, publish, year
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Per table to print: per row, per column a figure."""
 
-WIDTH = 120
+WIDTH = 130
 """Columns of the printed tables where there is no terminal."""
 
-PACKAGES = ("polars", "deltalake", "pandera", "sqlalchemy", "dagster")
+PACKAGES = ("polars", "deltalake", "pandera", "dataframely", "sqlalchemy", "dagster")
 
 
 def _gate(*, quick: bool, say: Callable[[str], None]) -> Results:
+    try:
+        gx_python, against = gx.environment(say), f"; {gx.versions()}"
+    except gx.UnavailableError as error:
+        gx_python, against = None, ""
+        print(error, file=sys.stderr)
     say("gate: judging against the same split by hand")
     rows = 100_000 if quick else 1_000_000
-    scenarios = {name: found for name, found in gate.run(rows=rows).items() if isinstance(found, dict)}
-    return {f"gate: ratios to a split by hand, {rows:,} rows": scenarios}
+    found = gate.run(rows=rows, gx_python=gx_python)
+    scenarios = {name: figures for name, figures in found.items() if isinstance(figures, dict)}
+    return {f"gate: ratios to a split by hand, {rows:,} rows{against}": scenarios}
 
 
 def _year(*, quick: bool, say: Callable[[str], None]) -> Results:
@@ -43,7 +50,11 @@ def _publish(*, quick: bool, say: Callable[[str], None]) -> Results:
     return publish.run(commits=200, snapshots=5_000, say=say) if quick else publish.run(say=say)
 
 
-BENCHMARKS = {"gate": _gate, "publish": _publish, "year": _year}
+def _demo(*, quick: bool, say: Callable[[str], None]) -> Results:
+    return demo.run(days=5, rounds=1, say=say) if quick else demo.run(say=say)
+
+
+BENCHMARKS = {"demo": _demo, "gate": _gate, "publish": _publish, "year": _year}
 
 
 def _machine() -> dict[str, Any]:

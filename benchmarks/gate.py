@@ -9,11 +9,18 @@ What each contender yields:
     keyed        the gate with a key to keep unique; its base is the split by hand and Polars' ``is_duplicated``.
     pandera      ``Model.validate(lazy=True)``: a report of failing values per check, neither good nor broken rows.
     dataframely  ``Schema.filter``: good rows; ``invalid()``: broken rows; counts per rule, no list per row.
+    gx_summary   Great Expectations, ``SUMMARY``: per check whether it holds, counts, up to 20 samples; no rows.
+    gx_rows      the same, ``COMPLETE``: also the positions of the rows that break each check, and with them the broken
+                 rows. Good rows and a list of rules per row remain to be made. A crashing check is isolated.
+
+The last two run on pandas, in an environment and a process of their own (``gx``); handing the frame over is not timed.
 """
 
 import statistics
 import time
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
+from pathlib import Path
 
 import dataframely as dy
 import numpy as np
@@ -22,6 +29,7 @@ import polars as pl
 from numpy.typing import NDArray
 from pandera.errors import SchemaErrors
 
+from benchmarks import gx
 from sh_core.contract import Contract, Split, field
 from sh_core.gate import judge_partitions
 
@@ -124,20 +132,28 @@ def medians(contenders: Mapping[str, Callable[[], object]], repetitions: int) ->
     return {name: statistics.median(taken) for name, taken in times.items()}
 
 
-def run(rows: int = 1_000_000, repetitions: int = 9) -> dict[str, object]:
+def run(rows: int = 1_000_000, repetitions: int = 9, gx_python: Path | None = None) -> dict[str, object]:
     """Measure.
 
     Args:
         rows: Rows of the single partition; the range run spreads a third of them over 365 partitions.
         repetitions: Timed turns of each contender.
+        gx_python: A Python that has Great Expectations; without it they are left out.
 
     Returns:
         Per scenario: milliseconds of the split by hand, and each contender's ratio to it.
+
+    Raises:
+        AssertionError: If Great Expectations found other broken rows.
     """
     results: dict[str, object] = {"rows": rows}
     for broken in (0.0, 0.001, 0.01):
         frame = flights(rows, broken)
-        results[f"{broken:.1%} broken"] = _ratios(medians(_single(frame), repetitions))
+        with ExitStack() as processes:
+            contenders = _single(frame)
+            if gx_python is not None:
+                contenders |= _great_expectations(processes.enter_context(gx.validating(gx_python, frame)), frame)
+            results[f"{broken:.1%} broken"] = _ratios(medians(contenders, repetitions))
         days = frame.head(rows // 3).iter_slices(max(1, -(-rows // 3 // 365)))
         frames = {str(day): part for day, part in enumerate(days)}
         taken = medians(_range(frames), max(1, repetitions // 3))
@@ -154,6 +170,13 @@ def _single(frame: pl.DataFrame) -> dict[str, Callable[[], object]]:
         "pandera": lambda: _pandera(frame),
         "dataframely": lambda: _dataframely(frame),
     }
+
+
+def _great_expectations(ask: Callable[[str], int], frame: pl.DataFrame) -> dict[str, Callable[[], object]]:
+    found, there = ask("rows"), by_hand(frame)[1].height
+    if found != there:
+        raise AssertionError(f"Great Expectations found {found} broken rows instead of {there}")
+    return {"gx_summary": lambda: ask("summary"), "gx_rows": lambda: ask("rows")}
 
 
 def _range(frames: Mapping[str, pl.DataFrame]) -> dict[str, Callable[[], object]]:

@@ -17,6 +17,7 @@ from sh_assets.dagster_private import let_downstream_run
 from sh_assets.describing import describe_checks, describe_feed, describe_table
 from sh_core.graph import Graph
 from sh_core.outcome import Outcome
+from sh_core.partitions import Unpartitioned
 from sh_core.table import Table
 from sh_resources.engine import CHUNK, Engine
 
@@ -50,13 +51,13 @@ def build(
         Definitions that need an ``Engine`` as the resource ``engine``.
     """
     feeds = [describe_feed(t, t.feed) for t in graph.tables if t.feed is not None]
-    return [*feeds, *(_asset(table, folder(table), on_outcome) for table in graph.tables)]
+    return [*feeds, *(_asset(table, graph, folder(table), on_outcome) for table in graph.tables)]
 
 
-def _asset(table: Table, folder: Path, on_outcome: OnOutcome | None) -> dg.AssetsDefinition:
+def _asset(table: Table, graph: Graph, folder: Path, on_outcome: OnOutcome | None) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=table.name,
-        specs=[describe_table(table, folder)],
+        specs=[describe_table(table, graph, folder)],
         check_specs=describe_checks(table),
         can_subset=True,  # checks can be deselected, and run alone
         backfill_policy=dg.BackfillPolicy.single_run(),
@@ -65,16 +66,20 @@ def _asset(table: Table, folder: Path, on_outcome: OnOutcome | None) -> dg.Asset
     def body(context: dg.AssetExecutionContext, config: Request):  # noqa: ANN202  # Dagster reads the annotation
         engine: Engine = getattr(context.resources, ENGINE)
         if not context.selected_asset_keys:
-            told = telling.recorded(context.partition_keys, table, engine.ledger)
+            told = telling.recorded(_partitions(context, table), table, engine.ledger)
             telling.tell(context, table, told, {}, engine.ledger)
             return
         force = config.force or context.run.tags.get(FORCE_TAG) == "true"
         failed = _materialize(context, engine, table, on_outcome, force=force)
         if failed:
-            raise wording.failure(table, failed, len(context.partition_keys))
+            raise wording.failure(table, failed, len(_partitions(context, table)))
         yield let_downstream_run(context)
 
     return body
+
+
+def _partitions(context: dg.AssetExecutionContext, table: Table) -> Sequence[str]:
+    return table.partitions.keys() if isinstance(table.partitions, Unpartitioned) else context.partition_keys
 
 
 def _materialize(
@@ -82,7 +87,7 @@ def _materialize(
 ) -> Sequence[Outcome]:
     """Bring the requested partitions up to date and tell Dagster; returns those that were not published."""
     counts, failed = Counter[str](), list[Outcome]()
-    rest = iter(context.partition_keys)
+    rest = iter(_partitions(context, table))
     while keys := list(islice(rest, CHUNK)):
         tags = telling.input_tags(context.instance, table, keys)
         outcomes = list(engine.materialize(table.name, keys, run_id=f"{context.run.run_id}:{table.name}", force=force))

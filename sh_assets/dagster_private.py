@@ -6,7 +6,7 @@ writing many events at once (``dagster_events``). Does not belong here: anything
 ``pyproject.toml``.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import dagster as dg
@@ -19,6 +19,7 @@ from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOr
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from sh_assets.dagster_events import one_transaction
+from sh_core.partitions import WHOLE
 
 _REPOSITORY = "__repository__"
 _SILENT_CONSOLE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
@@ -41,14 +42,17 @@ def latest_materializations(
     chosen = dg.AssetRecordsFilter(asset_key=asset, storage_ids=list(ids.values()))
     records = instance.fetch_materializations(chosen, limit=len(ids)).records
     return {
-        r.partition_key: Target(storage_id=r.storage_id, run_id=r.run_id, timestamp=r.timestamp)
+        r.partition_key or WHOLE: Target(storage_id=r.storage_id, run_id=r.run_id, timestamp=r.timestamp)
         for r in records
-        if r.partition_key is not None
+        if r.partition_key is not None or _is_whole(partitions)
     }
 
 
 def latest_ids(instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: Collection[str]) -> Mapping[str, int]:
     """Storage id of the newest materialization of each partition that has one: one query."""
+    if _is_whole(partitions):
+        newest = _newest(instance, asset)
+        return {WHOLE: newest[0].storage_id} if newest else {}
     return instance.event_log_storage.get_latest_storage_id_by_partition(
         asset, dg.DagsterEventType.ASSET_MATERIALIZATION, set(partitions)
     )
@@ -59,10 +63,22 @@ def latest_data_versions(
 ) -> dict[str, str]:
     """Data version of the newest materialization of each partition that has one: one query."""
     tag = "dagster/data_version"
+    if _is_whole(partitions):
+        tags = next((r.asset_materialization.tags for r in _newest(instance, asset) if r.asset_materialization), None)
+        return {WHOLE: tags[tag]} if tags and tag in tags else {}
     found = instance.event_log_storage.get_latest_tags_by_partition(
         asset, dg.DagsterEventType.ASSET_MATERIALIZATION, [tag], list(partitions)
     )
     return {partition: tags[tag] for partition, tags in found.items() if tag in tags}
+
+
+def _newest(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Sequence[dg.EventLogRecord]:
+    return instance.fetch_materializations(asset, limit=1).records
+
+
+def _is_whole(partitions: Collection[str]) -> bool:
+    """Whether they are those of a table without partitions, which Dagster's queries by partition pass over."""
+    return tuple(partitions) == (WHOLE,)
 
 
 # ---- the end of a step

@@ -5,10 +5,11 @@ Belongs here: partitions, asset and check specs, column schemas, code versions. 
 """
 
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
+from typing import Any, assert_never
 
 import dagster as dg
 import polars as pl
@@ -17,13 +18,16 @@ from sh_core.code_version import code_version
 from sh_core.contract import Split
 from sh_core.feed import Feed
 from sh_core.formats import Csv, Format, JsonLines, Parquet
+from sh_core.graph import Graph
+from sh_core.mapping import Window
 from sh_core.masking import MASK
-from sh_core.partitions import Daily
+from sh_core.partitions import Daily, Monthly, Partitions, Periods, Unpartitioned, Weekly
 from sh_core.table import Table
 from sh_core.verdict import Level
 from sh_resources.raw import reader_version
 
 _SHORT = 12
+_MONDAY = 1
 
 _KINDS: Mapping[type[Format], str] = {Csv: "csv", JsonLines: "json", Parquet: "parquet"}
 """Dagster's icons."""
@@ -39,19 +43,67 @@ def feed_key(feed: Feed) -> dg.AssetKey:
     return dg.AssetKey(["landing", feed.name])
 
 
-def upstream_keys(table: Table) -> list[dg.AssetKey]:
-    """What a table is computed from."""
-    return [table_key(i.table) for i in table.inputs] or [feed_key(feed) for feed in (table.feed,) if feed is not None]
+def upstream(table: Table, graph: Graph) -> list[dg.AssetDep]:
+    """What a table is computed from, and which partitions of it each of its own needs."""
+    if table.feed is not None:
+        return [dg.AssetDep(feed_key(table.feed))]
+    windows: dict[str, list[Window]] = {}
+    for given in table.reads:
+        windows.setdefault(given.table, []).append(given.window)
+    return [
+        dg.AssetDep(table_key(name), partition_mapping=partition_mapping(of, table.partitions, graph[name].partitions))
+        for name, of in windows.items()
+    ]
 
 
-def partitions_definition(days: Daily) -> dg.DailyPartitionsDefinition:
-    """The same keys in the same order, those that lie in the future included."""
-    end = datetime.combine(days.end, datetime.min.time(), UTC) + timedelta(days=1)
-    # Dagster's end is exclusive, and days that are not over only exist as far as the offset reaches.
+def partition_mapping(
+    windows: Sequence[Window], downstream: Partitions, upstream: Partitions
+) -> dg.PartitionMapping | None:
+    """Dagster's mapping that names the same partitions; of several windows on one table, what spans them all."""
+    if isinstance(upstream, Unpartitioned) or isinstance(downstream, Unpartitioned):
+        return None  # Dagster takes the whole of a table without partitions by itself
+    with warnings.catch_warnings():
+        # A parameter in beta; the release of Dagster is pinned, and a test compares the mappings with our own.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        return dg.TimeWindowPartitionMapping(
+            start_offset=min(w.first for w in windows),
+            end_offset=max(w.last for w in windows),
+            allow_nonexistent_upstream_partitions=True,
+        )
+
+
+def partitions_definition(partitions: Partitions) -> dg.TimeWindowPartitionsDefinition | None:
+    """The same keys in the same order, those that lie in the future included.
+
+    Of a set without end, all up to the period that is not over yet: its file may come any time. None for a table
+    without partitions.
+    """
+    match partitions:
+        case Unpartitioned():
+            return None
+        case Daily():
+            return dg.DailyPartitionsDefinition(**_span(partitions))
+        case Weekly():
+            return dg.WeeklyPartitionsDefinition(day_offset=_MONDAY, **_span(partitions))
+        case Monthly():
+            return dg.MonthlyPartitionsDefinition(**_span(partitions))
+        case _:
+            assert_never(partitions)
+
+
+def _span(periods: Periods) -> dict[str, Any]:
+    span = {"start_date": periods.start.isoformat(), "timezone": "UTC"}
+    if periods.end is None:
+        return {**span, "end_offset": 1}
+    end = datetime.combine(periods.end, datetime.min.time(), UTC) + timedelta(days=1)
+    # Dagster's end is exclusive, and periods that are not over only exist as far as the offset reaches.
     ahead = max(0, (end - datetime.now(UTC)).days + 1)
-    return dg.DailyPartitionsDefinition(
-        start_date=days.start.isoformat(), end_date=end.date().isoformat(), timezone="UTC", end_offset=ahead
-    )
+    return {**span, "end_date": end.date().isoformat(), "end_offset": ahead}
+
+
+def partition_name(partitions: Partitions, key: str) -> str | None:
+    """What Dagster calls a partition; a table without partitions has none there."""
+    return None if isinstance(partitions, Unpartitioned) else key
 
 
 def describe_feed(table: Table, feed: Feed) -> dg.AssetSpec:
@@ -68,17 +120,18 @@ def describe_feed(table: Table, feed: Feed) -> dg.AssetSpec:
     )
 
 
-def describe_table(table: Table, folder: Path) -> dg.AssetSpec:
+def describe_table(table: Table, graph: Graph, folder: Path) -> dg.AssetSpec:
     """A table as an asset that logs its own materializations.
 
     Args:
         table: The declaration.
+        graph: Where its inputs are declared.
         folder: Where its Delta table is.
     """
     contract = table.contract
     return dg.AssetSpec(
         table_key(table.name),
-        deps=upstream_keys(table),
+        deps=upstream(table, graph),
         description=_description(table),
         group_name=table.group,
         kinds={"polars", "deltalake"},

@@ -18,8 +18,9 @@ import dagster as dg
 from sh_assets import wording
 from sh_assets.dagster_events import one_transaction
 from sh_assets.dagster_private import Target, latest_data_versions, latest_ids, latest_materializations
-from sh_assets.describing import feed_key, spec_version, table_key
+from sh_assets.describing import feed_key, partition_name, spec_version, table_key
 from sh_core.feed import Feed
+from sh_core.mapping import SAME
 from sh_core.masking import sample
 from sh_core.outcome import Busy, Fenced, Outcome, Published, Reused, Waiting, Withheld
 from sh_core.records import Action, ArrivalShare
@@ -119,7 +120,9 @@ def input_tags(instance: dg.DagsterInstance, table: Table, partitions: Collectio
     """
     version = spec_version(table)
     tags: dict[str, dict[str, str]] = {p: {"dagster/code_version": version} for p in partitions}
-    for source in table.inputs:
+    for source in table.reads:
+        if source.window != SAME:
+            continue
         key = table_key(source.table)
         ids, versions = latest_ids(instance, key, partitions), latest_data_versions(instance, key, partitions)
         for p in partitions:
@@ -154,7 +157,8 @@ def tell(
                 _tell_arrivals(context, table.feed, [t.partition for t in told], ledger)
             for t in told:
                 if t.version is not None:
-                    context.log_event(_materialization(key, t, t.version, tags[t.partition]))
+                    named = partition_name(table.partitions, t.partition)
+                    context.log_event(_materialization(key, named, t, t.version, tags[t.partition]))
         wanted = {check.name for check in context.selected_asset_check_keys}
         newest = latest_materializations(context.instance, key, [t.partition for t in told]) if wanted else {}
         for t in told:
@@ -176,13 +180,16 @@ def _tell_arrivals(context: dg.AssetExecutionContext, feed: Feed, partitions: Co
                 "sha256": arrival.sha256,
             }
             tags = {"dagster/data_version": arrival.sha256}
-            context.log_event(dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags=tags))
+            named = partition_name(feed.partitions, partition)
+            context.log_event(dg.AssetMaterialization(key, partition=named, metadata=metadata, tags=tags))
 
 
-def _materialization(key: dg.AssetKey, told: Told, version: str, tags: Tags) -> dg.AssetMaterialization:
+def _materialization(
+    key: dg.AssetKey, partition: str | None, told: Told, version: str, tags: Tags
+) -> dg.AssetMaterialization:
     return dg.AssetMaterialization(
         key,
-        partition=told.partition,
+        partition=partition,
         metadata={"attempt": told.attempt, **told.facts},
         tags={**tags, "dagster/data_version": version, "dagster/data_version_is_user_provided": "true"},
     )
@@ -215,7 +222,7 @@ def _evaluation(
         asset_key=table_key(table.name),
         check_name=rule,
         passed=said is None,
-        partition=told.partition,
+        partition=partition_name(table.partitions, told.partition),
         # Rows that were set aside stop nothing; a withheld partition waits for somebody.
         severity=dg.AssetCheckSeverity.ERROR if told.version is None else dg.AssetCheckSeverity.WARN,
         description=said,

@@ -127,12 +127,18 @@ def failure(table: Table, failed: Sequence[Outcome], asked: int) -> dg.Failure:
     )
 
 
+def awaited(missing: Sequence[str]) -> str:
+    """What a partition waits for, the first few by name."""
+    more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
+    return f"{', '.join(missing[:SHOWN])}{more}"
+
+
 def _named(outcome: Outcome) -> str:
     match outcome:
         case Withheld(partition=key, verdict=verdict) | Reused(partition=key, verdict=verdict):
             return f"{key} ({_cause(verdict)})"
         case Waiting(partition=key, missing=missing):
-            return f"{key} (for {', '.join(missing)})"
+            return f"{key} (for {awaited(missing)})"
         case _:
             return outcome.partition
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from sh_core.columns import FILE, LINE, LINEAGE
-from sh_core.partitions import Partitions
+from sh_core.partitions import Partitions, Unpartitioned
 from sh_core.records import ArrivalShare
 from sh_core.verdict import Level, Rule, RuleBreach
 
@@ -84,6 +84,8 @@ def not_in_partition(returned: Mapping[str, pl.DataFrame], partitions: Partition
         A breach of the rule ``in_partition`` for each partition with such rows. A missing or wrongly typed partition
         column is not judged here (rule ``schema``).
     """
+    if isinstance(partitions, Unpartitioned):
+        return {}
     column = partitions.column
     judged = {key: frame for key, frame in returned.items() if frame.schema.get(column) == partitions.dtype}
     if not judged:

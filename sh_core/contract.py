@@ -62,6 +62,38 @@ class Split:
             raise DeclarationError(f"max_fraction is a share between 0 and 1, not {self.max_fraction}")
 
 
+@dataclasses.dataclass(frozen=True)
+class Reference:
+    """Values that must occur as the key of another table.
+
+    It is judged over the partition as a whole: a reference table that is a day behind must not quarantine new rows one
+    by one, but a partition in which nothing matches any more must not be published.
+
+    Attributes:
+        columns: Columns of this table, in the order of the other's key. A row with a null among them refers to nothing.
+        table: The other table.
+        max_missing: Share of rows, 0 to 1, that may refer to a key that is not there.
+    """
+
+    columns: tuple[str, ...]
+    table: str
+    max_missing: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Refuse what is not a share, or refers to nothing."""
+        if not self.columns:
+            raise DeclarationError(f"a reference to {self.table} needs the columns that hold its key")
+        if not 0 <= self.max_missing <= 1:
+            raise DeclarationError(f"max_missing is a share between 0 and 1, not {self.max_missing}")
+
+    @property
+    def rule(self) -> Rule:
+        """The rule that it is."""
+        allowed = f"; {100 * self.max_missing:.3g} % of the rows may be without" if self.max_missing else ""
+        says = f"{' and '.join(self.columns)} occurs as key of {self.table}{allowed}"
+        return Rule(f"{'_'.join(self.columns)}__in_{self.table}", Level.TABLE, self.columns, says)
+
+
 def field(*, unit: str | None = None, pii: bool = False, quantum: float | None = None, **pandera_kwargs: Any) -> Any:  # noqa: ANN401
     """A column's declaration: ``pandera.Field`` with the marks that a contract adds.
 
@@ -95,6 +127,7 @@ class Contract:
         drop_duplicates: Whether exact copies (equal in all the contract's columns) are dropped, and counted, rather
             than judged as breaking uniqueness.
         table_rules: Rules about the partition as a whole.
+        references: Other tables in which values of this one must occur.
         framework_rules: Rules that the framework adds and judges before the gate, which is handed the breaches; not for
             users.
     """
@@ -108,6 +141,7 @@ class Contract:
     max_rows: int | None = dataclasses.field(default=None, kw_only=True)
     drop_duplicates: bool = dataclasses.field(default=False, kw_only=True)
     table_rules: tuple[TableRule, ...] = dataclasses.field(default=(), kw_only=True)
+    references: tuple[Reference, ...] = dataclasses.field(default=(), kw_only=True)
     framework_rules: tuple[Rule, ...] = dataclasses.field(default=(), kw_only=True)
 
     def __post_init__(self) -> None:
@@ -141,6 +175,13 @@ class Contract:
                 )
             if not 1e-15 <= quantum <= 1e15:  # noqa: PLR2004  # beyond it, no float could be rounded to it
                 raise DeclarationError(f"column {column}: a quantum is a positive number such as 0.01, not {quantum}")
+
+        for reference in self.references:
+            unknown = [c for c in reference.columns if c not in self.schema]
+            if unknown:
+                raise DeclarationError(
+                    f"a reference to {reference.table} needs {', '.join(unknown)}, which is no column"
+                )
 
     def _refuse_rules(self) -> None:
         if self.min_rows < 0 or (self.max_rows is not None and self.max_rows < self.min_rows):
@@ -203,6 +244,7 @@ class Contract:
             ),
             *([Rule(ROWS_MIN, Level.TABLE, (), f"At least {self.min_rows} rows")] if self.min_rows else ()),
             *([Rule(ROWS_MAX, Level.TABLE, (), f"At most {self.max_rows} rows")] if self.max_rows is not None else ()),
+            *(reference.rule for reference in self.references),
             *(Rule(f.__name__, Level.TABLE, every, _first_line(f)) for f in self.table_rules),
         )
 
@@ -244,6 +286,8 @@ class Contract:
             "framework": [rule.name for rule in self.framework_rules],
             "policy": _policy(self.on_breach),
         }
+        if self.references:  # only then, so that contracts from before there were any keep their versions
+            decided["references"] = [[list(r.columns), r.table, r.max_missing] for r in self.references]
         return fingerprint("sh-contract-1", [json.dumps(canonical(decided))]).hex()
 
     def with_rules(self, *rules: Rule) -> "Contract":
@@ -257,9 +301,10 @@ def raw_contract(feed: Feed) -> Contract:
         name: pa.Column(pl.String, nullable=True, metadata={"pii": True} if name in feed.pii else None)
         for name in feed.columns
     }
-    columns = {**text, feed.partitions.column: pa.Column(feed.partitions.dtype)}
+    partitions = feed.partitions
+    period = {} if partitions.column is None else {partitions.column: pa.Column(partitions.dtype)}
     return Contract(
-        pa.DataFrameSchema(columns, name=f"raw_{feed.name}"),
+        pa.DataFrameSchema({**text, **period}, name=f"raw_{feed.name}"),
         owner=feed.owner,
         description=feed.description,
         on_breach=Split(feed.max_unparsable),

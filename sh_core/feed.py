@@ -11,7 +11,7 @@ from functools import cached_property
 
 from sh_core.errors import DeclarationError
 from sh_core.formats import Csv, Format
-from sh_core.partitions import Partitions
+from sh_core.partitions import WHOLE, Partitions, Unpartitioned
 
 PLACEHOLDER = "{partition}"
 
@@ -22,7 +22,8 @@ class Feed:
 
     Attributes:
         name: Folder below the landing zone, and prefix of the archive.
-        file_name: Name of a partition's file with ``{partition}`` where the key stands.
+        file_name: Name of a partition's file with ``{partition}`` where the key stands; of a feed without partitions
+            the one name.
         columns: Columns that the vendor promised, in any order; all cells are text at this station.
         partitions: Which keys are delivered.
         owner: Who to ask, e.g. ``team:flights`` or a mail address.
@@ -50,8 +51,10 @@ class Feed:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             msg = f"feed {self.name!r}: a name is lower case letters, digits and underscores"
             raise DeclarationError(msg)
-        if self.file_name.count(PLACEHOLDER) != 1 or "/" in self.file_name:
-            msg = f"feed {self.name}: file_name {self.file_name!r} must contain {PLACEHOLDER} once and no folder"
+        times = 0 if isinstance(self.partitions, Unpartitioned) else 1
+        if self.file_name.count(PLACEHOLDER) != times or "/" in self.file_name:
+            often = "once" if times else "not at all, as it has no partitions,"
+            msg = f"feed {self.name}: file_name {self.file_name!r} must contain {PLACEHOLDER} {often} and no folder"
             raise DeclarationError(msg)
         if not self.columns or len(set(self.columns)) != len(self.columns):
             msg = f"feed {self.name}: columns must be named, each once"
@@ -70,7 +73,7 @@ class Feed:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        before, after = self.file_name.split(PLACEHOLDER)
+        before, _, after = self.file_name.partition(PLACEHOLDER)
         return re.compile(re.escape(before) + r"(?P<key>[^/]+)" + re.escape(after))
 
     def expected_file(self, key: str) -> str:
@@ -79,11 +82,13 @@ class Feed:
 
     def partition_of(self, file_name: str) -> str | None:
         """The partition that a file name stands for, or None if the name is not one of this feed's."""
+        if isinstance(self.partitions, Unpartitioned):
+            return WHOLE if file_name == self.file_name else None
         match = self._pattern.fullmatch(file_name)
         if match is None:
             return None
         try:
-            self.partitions.value(match["key"])
+            self.partitions.check(match["key"])
         except DeclarationError:
             return None
         return match["key"]

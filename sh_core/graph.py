@@ -12,7 +12,9 @@ from graphlib import CycleError, TopologicalSorter
 from sh_core.columns import is_system
 from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
-from sh_core.table import Table
+from sh_core.inputs import Input, refuse_lookup
+from sh_core.mapping import SAME, refuse
+from sh_core.table import Station, Table
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +39,7 @@ class Graph:
         for table in by_name.values():
             _check_inputs(table, by_name)
         try:
-            order = TopologicalSorter({t.name: [i.table for i in t.inputs] for t in by_name.values()}).static_order()
+            order = TopologicalSorter({t.name: [i.table for i in t.reads] for t in by_name.values()}).static_order()
             return cls(tuple(by_name[name] for name in order))
         except CycleError as cycle:
             msg = f"tables need each other in a circle: {' → '.join(cycle.args[1])}"
@@ -69,25 +71,49 @@ class Graph:
         """Tables by their distance from the feeds: each station needs only earlier ones."""
         depth: dict[str, int] = {}
         for t in self.tables:
-            depth[t.name] = 1 + max((depth[i.table] for i in t.inputs), default=-1)
+            depth[t.name] = 1 + max((depth[i.table] for i in t.reads), default=-1)
         deepest = max(depth.values(), default=-1)
         return tuple(tuple(t for t in self.tables if depth[t.name] == d) for d in range(deepest + 1))
 
     def downstream(self, name: str) -> tuple[Table, ...]:
         """Tables that read this one directly."""
-        return tuple(t for t in self.tables if any(i.table == name for i in t.inputs))
+        return tuple(t for t in self.tables if any(i.table == name for i in t.reads))
 
 
 def _check_inputs(table: Table, by_name: dict[str, Table]) -> None:
-    for upstream in table.inputs:
-        if upstream.table not in by_name:
-            msg = f"table {table.name} reads {upstream.table}, which is not declared"
+    for given in table.reads:
+        if given.table not in by_name:
+            msg = f"table {table.name} reads {given.table}, which is not declared"
             raise DeclarationError(msg)
-        source = by_name[upstream.table]
-        missing = sorted(c for c in upstream.columns or () if c not in source.contract.columns and not is_system(c))
+        source = by_name[given.table]
+        missing = sorted(c for c in given.columns or () if c not in source.contract.columns and not is_system(c))
         if missing:
-            msg = f"table {table.name} reads {', '.join(missing)} of {upstream.table}, which has no such column"
+            msg = f"table {table.name} reads {', '.join(missing)} of {given.table}, which has no such column"
             raise DeclarationError(msg)
-        if source.partitions != table.partitions:
-            msg = f"tables {table.name} and {upstream.table} have different partitions; there are no mappings yet"
+        why = refuse(given.window, table.partitions, source.partitions) or _refuse_lookup(table, given, by_name)
+        if why is not None:
+            msg = f"table {table.name} reads {given.table}, which {why}"
             raise DeclarationError(msg)
+        if table.station is Station.STAGED and given in table.inputs and _picks(table, given, source):
+            msg = f"staged table {table.name} must read {given.table} as it is, same partition: every row counts once"
+            raise DeclarationError(msg)
+    for reference in table.contract.references:
+        key = by_name[reference.table].contract.key
+        if len(key) != len(reference.columns):
+            msg = (
+                f"table {table.name}: {', '.join(reference.columns)} refers to {reference.table}, whose key is "
+                f"{', '.join(key) or 'nothing'}: name a column for each"
+            )
+            raise DeclarationError(msg)
+
+
+def _picks(table: Table, given: Input, source: Table) -> bool:
+    """Whether rows of an input may be left out, or go into several partitions."""
+    return source.partitions != table.partitions or given.window != SAME or given.lookup is not None
+
+
+def _refuse_lookup(table: Table, given: Input, by_name: dict[str, Table]) -> str | None:
+    if given.lookup is None:
+        return None
+    driving = next((i for i in table.inputs if i.name == given.lookup.driver and i is not given), None)
+    return refuse_lookup(given, by_name[given.table], by_name[driving.table] if driving else None, driving)

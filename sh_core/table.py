@@ -13,8 +13,9 @@ import.
 import inspect
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from functools import cached_property
 
 import polars as pl
 
@@ -22,10 +23,11 @@ from sh_core.conservation import CONSERVES_ROWS, IN_PARTITION
 from sh_core.contract import Contract, raw_contract
 from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
+from sh_core.inputs import Input
 from sh_core.partitions import Partitions
 
 Transform = Callable[..., pl.LazyFrame]
-"""A pure function: one LazyFrame per input, by argument name, for one partition; returns that partition's rows."""
+"""A pure function: one LazyFrame per input, by argument name; returns the rows of one partition."""
 
 
 class Station(StrEnum):
@@ -36,19 +38,6 @@ class Station(StrEnum):
     JOINED = "joined"
     MART = "mart"
     FEATURE = "feature"
-
-
-@dataclass(frozen=True)
-class Input:
-    """One upstream table of a transform, same partition.
-
-    Attributes:
-        table: Its name, also the transform's argument name.
-        columns: Columns handed to the transform (its key is always added); None hands over all of them.
-    """
-
-    table: str
-    columns: tuple[str, ...] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -88,9 +77,21 @@ class Table:
         if self.transform is not None and not self.inputs:
             msg = f"table {self.name}: its transform needs at least one upstream table as argument"
             raise DeclarationError(msg)
-        if self.transform is not None and self.partitions.column not in self.contract.columns:
-            msg = f"table {self.name}: the contract lacks the partition column {self.partitions.column!r}"
+        column = self.partitions.column
+        if self.transform is not None and column is not None and column not in self.contract.columns:
+            msg = f"table {self.name}: the contract lacks the partition column {column!r}"
             raise DeclarationError(msg)
+
+    @cached_property
+    def consulted(self) -> tuple[Input, ...]:
+        """Tables that the contract's references look at: their keys only, and the transform does not see them."""
+        tables = dict.fromkeys(reference.table for reference in self.contract.references)
+        return tuple(Input(name, (), argument=f"@{name}") for name in tables)
+
+    @property
+    def reads(self) -> tuple[Input, ...]:
+        """Everything upstream that decides its content: the transform's inputs, and what is consulted."""
+        return (*self.inputs, *self.consulted)
 
     @property
     def keeps_lineage(self) -> bool:
@@ -116,7 +117,7 @@ def table(
     contract: Contract,
     partitions: Partitions,
     station: Station,
-    reads: Mapping[str, Sequence[str]] | None = None,
+    reads: Mapping[str, Sequence[str] | Input] | None = None,
     group: str = "default",
     name: str | None = None,
 ) -> Callable[[Transform], Table]:
@@ -126,8 +127,10 @@ def table(
         contract: What every published row satisfies.
         partitions: Its partition keys.
         station: Where in the life of a row it stands.
-        reads: Per upstream table, the columns that the function needs (its key comes along). What is not named is not
-            handed over, and a change in it recomputes nothing. Upstream tables left out are handed over whole.
+        reads: Per argument of the function, the columns of the upstream table of that name that it needs (the key comes
+            along), or an ``Input`` that says more: another table, other partitions, looked-up rows, what may be
+            missing. What is not named is not handed over, and a change in it recomputes nothing. Arguments left out
+            are upstream tables handed over whole, same partition.
         group: Heading under which people find it.
         name: Name of the table if not that of the function.
 
@@ -137,23 +140,33 @@ def table(
     Raises:
         DeclarationError: At import, if the declaration is incomplete or contradictory.
     """
-    narrowed = {upstream: tuple(columns) for upstream, columns in (reads or {}).items()}
+    declared = dict(reads or {})
 
     def declare(function: Transform) -> Table:
+        called = name or function.__name__
         parameters = inspect.signature(function).parameters
-        unknown = sorted(set(narrowed) - set(parameters))
+        unknown = sorted(set(declared) - set(parameters))
         if unknown:
-            msg = f"table {name or function.__name__}: reads names {', '.join(unknown)}, which is no argument of it"
+            msg = f"table {called}: reads names {', '.join(unknown)}, which is no argument of it"
             raise DeclarationError(msg)
         return Table(
-            name=name or function.__name__,
-            contract=contract.with_rules(IN_PARTITION, *([CONSERVES_ROWS] if station is Station.STAGED else [])),
+            name=called,
+            contract=contract.with_rules(
+                *([IN_PARTITION] if partitions.column is not None else []),
+                *([CONSERVES_ROWS] if station is Station.STAGED else []),
+            ),
             partitions=partitions,
             station=station,
-            inputs=tuple(Input(p, narrowed.get(p)) for p in parameters),
+            inputs=tuple(_input(p, declared.get(p)) for p in parameters),
             transform=function,
             group=group,
             description=inspect.getdoc(function) or contract.description,
         )
 
     return declare
+
+
+def _input(argument: str, said: Sequence[str] | Input | None) -> Input:
+    if isinstance(said, Input):
+        return replace(said, argument=argument)
+    return Input(argument, None if said is None else tuple(said), argument=argument)

@@ -20,13 +20,15 @@ class Read:
         source: Name of the upstream table, or of the feed for a raw table.
         partition: Partition key of the source.
         columns: Columns handed over, sorted; empty means the whole content (a feed's file).
-        digest: Version of exactly these columns of that partition, or ``ABSENT``.
+        digest: Version of exactly these columns (of exactly these rows) of that partition, or ``ABSENT``.
+        rows: Which rows, in words (``Input.restriction``); empty means all of them.
     """
 
     source: str
     partition: str
     columns: tuple[str, ...]
     digest: str
+    rows: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,4 +57,6 @@ class Trace:
 
 
 def _parts(read: Read) -> tuple[str, ...]:
-    return (read.source, read.partition, str(len(read.columns)), *read.columns, read.digest)
+    # Rows are named only where they are picked, so that traces from before there were lookups stay what they are.
+    picked = f" of {read.rows}" if read.rows else ""
+    return (read.source, read.partition, f"{len(read.columns)}{picked}", *read.columns, read.digest)

@@ -88,7 +88,7 @@ class _Lines:
         pass
 
     def finish(self, part: str, tally: Tally, seconds: float) -> None:
-        self.note(f"{part:<20} {tally.done:>6,}/{tally.total:<6,} {tally} ({seconds:.1f} s)")
+        self.note(f"{part:<25} {tally.done:>6,}/{tally.total:<6,} {tally} ({seconds:.1f} s)")
 
     def note(self, text: str) -> None:
         self._console.print(text, markup=False, highlight=False, soft_wrap=True)
@@ -101,7 +101,7 @@ class _Bars:
 
     def update(self, part: str, tally: Tally) -> None:
         if part not in self._tasks:
-            self._tasks[part] = self._progress.add_task(f"{part:<18}", total=tally.total, counts="")
+            self._tasks[part] = self._progress.add_task(f"{part:<25}", total=tally.total, counts="")
         task = self._tasks[part]
         self._progress.start_task(task)
         self._progress.update(task, total=tally.total, completed=tally.done, counts=_coloured(tally))

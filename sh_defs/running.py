@@ -12,6 +12,7 @@ import dagster as dg
 from sh_assets.build import FORCE_TAG
 from sh_assets.dagster_private import run_here
 from sh_assets.describing import table_key
+from sh_core.partitions import Partitions, Unpartitioned
 from sh_core.table import Table
 
 LOCATION = "selfheal"
@@ -59,29 +60,33 @@ def run_table(
         DeclarationError: If a partition does not exist; nothing was run then.
     """
     for key in partitions:
-        table.partitions.value(key)
+        table.partitions.check(key)
     extra = {FORCE_TAG: "true"} if force else {}
     runs = []
-    for span in _spans(table.partitions.keys(), frozenset(partitions)):
-        run = run_here(instance, defs, table_key(table.name), {**_tags(span), **extra}, LOCATION)
+    for span in _spans(table.partitions, partitions):
+        run = run_here(instance, defs, table_key(table.name), {**_tags(table.partitions, span), **extra}, LOCATION)
         runs.append(Ran(run.run_id, span, run.success))
     return runs
 
 
-def _tags(span: Sequence[str]) -> dict[str, str]:
+def _tags(partitions: Partitions, span: Sequence[str]) -> dict[str, str]:
+    if isinstance(partitions, Unpartitioned):
+        return {}
     if len(span) == 1:
         return {"dagster/partition": span[0]}
     return {"dagster/asset_partition_range_start": span[0], "dagster/asset_partition_range_end": span[-1]}
 
 
-def _spans(keys: Sequence[str], wanted: frozenset[str]) -> Iterator[tuple[str, ...]]:
+def _spans(partitions: Partitions, wanted: Collection[str]) -> Iterator[tuple[str, ...]]:
     """Wanted keys in order, cut where they are not neighbours."""
+    if isinstance(partitions, Unpartitioned):
+        yield from [tuple(wanted)] if wanted else []
+        return
     span: list[str] = []
-    for key in keys:
-        if key in wanted:
-            span.append(key)
-        elif span:
+    for key in sorted(wanted, key=partitions.value):
+        if span and partitions.after(span[-1]) != key:
             yield tuple(span)
             span = []
+        span.append(key)
     if span:
         yield tuple(span)

@@ -16,7 +16,10 @@ from rich.table import Table as Grid
 
 from sh_core.accounts import RowAccount
 from sh_core.records import Incident
-from sh_defs.report import FeedAccount, Quarantined, Report, Specimen, TableStanding, total_of
+from sh_defs.evidence import Quarantined, Specimen
+from sh_defs.report import FeedAccount, Report, total_of
+from sh_defs.saying import visible
+from sh_defs.standings import TableStanding
 
 INCIDENTS_SHOWN = 10
 
@@ -27,8 +30,8 @@ def accounts(console: Console, feeds: Iterable[FeedAccount]) -> None:
     """A row per feed: where its rows are."""
     every = tuple(feeds)
     total = total_of(every)
-    _title(console, f"Where every row of {total.arrivals:,} delivered files is")
-    grid = _grid("feed", *_TERMS, "missing")
+    title(console, f"Where every row of {total.arrivals:,} delivered files is")
+    grid = new_grid("feed", *_TERMS, "missing")
     for account in every:
         grid.add_row(account.feed, *_account(account.rows))
     grid.add_section()
@@ -42,12 +45,12 @@ def accounts(console: Console, feeds: Iterable[FeedAccount]) -> None:
 
 def tables(console: Console, standings: Iterable[TableStanding]) -> None:
     """A row per table: what its readers see."""
-    _title(console, "What readers see")
-    grid = _grid("table", "partitions", "rows", "withheld", "quarantined", "content root")
+    title(console, "What readers see")
+    grid = new_grid("table", "partitions", "rows", "withheld", "quarantined", "content root")
     for t in standings:
         withheld = f"[yellow]{len(t.withheld):,}[/]" if t.withheld else "0"
         grid.add_row(
-            t.table, f"{len(t.roots):,}", f"{t.rows:,}", withheld, f"{t.quarantined:,}", f"[dim]{t.root[:12]}[/]"
+            t.table, f"{len(t.roots):,}", f"{t.total_rows:,}", withheld, f"{t.quarantined:,}", f"[dim]{t.root[:12]}[/]"
         )
     console.print(grid)
 
@@ -58,8 +61,8 @@ def quarantined(console: Console, found: Iterable[Quarantined]) -> None:
     if not every:
         console.print("\nNo row is in quarantine.")
         return
-    _title(console, "Rows in quarantine, by the rule they break")
-    grid = _grid("table", "rule", "rows", left=2)
+    title(console, "Rows in quarantine, by the rule they break")
+    grid = new_grid("table", "rule", "rows", left=2)
     for q in every:
         grid.add_row(q.table, q.rule, f"{q.rows:,}")
     console.print(grid)
@@ -71,8 +74,8 @@ def incidents(console: Console, opened: Iterable[Incident]) -> None:
     if not every:
         console.print("\nNo incident is open.")
         return
-    _title(console, f"Open incidents ({len(every):,}): what they name is withheld until it is healed")
-    grid = _grid("since", "table", "partition", "cause", left=4)
+    title(console, f"Open incidents ({len(every):,}): what they name is withheld until it is healed")
+    grid = new_grid("since", "table", "partition", "cause", left=4)
     for i in every[:INCIDENTS_SHOWN]:
         grid.add_row(f"{i.opened_utc:%Y-%m-%d %H:%M} UTC", i.table, i.partition, escape(i.cause_key))
     console.print(grid)
@@ -82,11 +85,11 @@ def incidents(console: Console, opened: Iterable[Incident]) -> None:
 
 def specimen(console: Console, example: Specimen) -> None:
     """One quarantined row: where it came from, what is wrong with it."""
-    _title(console, f"Set aside from {example.table} {example.partition}")
+    title(console, f"Set aside from {example.table} {example.partition}")
     for rule, says in example.rules.items():
         console.print(f"breaks   [red]{escape(rule)}[/]: {escape(says)}", highlight=False)
     if example.file is not None:
-        console.print(f"came in  {escape(example.file)}, line {example.line}", highlight=False)
+        console.print(f"came in  {escape(visible(example.file))}, line {example.line}", highlight=False)
     told = {name: value for name, value in example.row.items() if value is not None or name in example.suspects}
     cells = (_cell(name, value, suspect=name in example.suspects) for name, value in told.items())
     console.print(f"reads    {'  '.join(cells)}", highlight=False)
@@ -105,7 +108,7 @@ def next_steps(console: Console, home: Path, report: Report) -> None:
         ("Seconds", parts),
         ("In Dagster", "make dev" if is_makes else f"selfheal dev --home {shown}"),
         ("Query a table", f'{_near(Path(sys.executable))} -c "{query}"'),
-        ("Whole report", str(shown / "report.json")),
+        ("Whole report", str(shown / "report.html")),
     ):
         console.print(f"[bold]{what:<14}[/]{escape(how)}", highlight=False, soft_wrap=True)
 
@@ -117,11 +120,12 @@ def _near(path: Path) -> Path:
 
 
 def _cell(name: str, value: object, *, suspect: bool) -> str:
-    text = escape(f"{name}={json.dumps(value, ensure_ascii=False)}")
+    text = escape(visible(f"{name}={json.dumps(value, ensure_ascii=False)}"))
     return f"[red]{text}[/]" if suspect else text
 
 
-def _title(console: Console, text: str) -> None:
+def title(console: Console, text: str) -> None:
+    """A heading, with an empty line before it."""
     console.print(f"\n[bold]{escape(text)}[/]", highlight=False)
 
 
@@ -130,7 +134,7 @@ def _account(rows: RowAccount) -> list[str]:
     return [*(f"{getattr(rows, term):,}" for term in _TERMS), missing]
 
 
-def _grid(*columns: str, left: int = 1) -> Grid:
+def new_grid(*columns: str, left: int = 1) -> Grid:
     """A table whose first columns are text and whose others are numbers, narrow enough for 80 characters."""
     grid = Grid(box=box.SIMPLE_HEAD, pad_edge=False, padding=0, show_edge=False)
     for number, name in enumerate(columns):

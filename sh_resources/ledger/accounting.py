@@ -58,14 +58,24 @@ def accounts(connection: Connection, feed: str, raw_table: str, staged_table: st
     of_feed = {arrival.id for arrival in delivered}
     found: list[ArrivalAccount] = []
     for arrival in delivered:
-        raw = _raw_share(arrival, raw_settled.get(arrival.partition), sizes.get(arrival.id))
+        settled_raw = raw_settled.get(arrival.partition)
+        raw = _raw_share(arrival, settled_raw, sizes.get(arrival.id))
+        # Of an arrival that raw does not show, the staged table has seen nothing: what it holds is an earlier one's.
+        # That no row is pending does not tell, since the file may have none.
+        shown = settled_raw is not None and _shows(settled_raw, arrival)
         account = account_of(
             superseded=arrival.superseded_by is not None,
             raw=raw,
-            staged=None if raw is None else _staged_share(raw, staged.get(arrival.partition), of_feed),
+            staged=_staged_share(raw, staged.get(arrival.partition), of_feed) if raw is not None and shown else None,
         )
         found.append(ArrivalAccount(arrival, account, is_read=raw is not None))
     return found
+
+
+def _shows(settlement: Settlement, arrival: Arrival) -> bool:
+    """Whether a raw partition's readers see the rows of an arrival, as it was settled last."""
+    is_of_it = any(share.arrival_id == arrival.id for share in settlement.shares)
+    return is_of_it and settlement.action is not Action.WITHHOLD
 
 
 def _raw_share(arrival: Arrival, settlement: Settlement | None, size: int | None) -> ArrivalShare | None:

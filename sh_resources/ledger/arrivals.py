@@ -81,6 +81,15 @@ class Arrivals:
         with self._database.read() as connection:
             return select_arrivals(connection, true() if feed is None else arrivals.c.feed == feed)
 
+    def by_id(self, ids: Collection[int]) -> dict[int, Arrival]:
+        """Arrivals by their number, for those that there are."""
+        with self._database.read() as connection:
+            return {
+                arrival.id: arrival
+                for condition in conditions(arrivals.c.id, ids)
+                for arrival in select_arrivals(connection, condition)
+            }
+
 
 def select_arrivals(connection: Connection, condition: ColumnElement[bool]) -> list[Arrival]:
     """The arrivals that meet a condition, in order of arrival."""

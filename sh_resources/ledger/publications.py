@@ -22,7 +22,7 @@ from sh_core.records import Action, Attempt, Settlement, Snapshot
 from sh_resources.ledger import settling
 from sh_resources.ledger.codec import decode_verdict, decode_version
 from sh_resources.ledger.database import Database, conditions
-from sh_resources.ledger.schema import attempts, is_undecided, partitions, snapshots, utc
+from sh_resources.ledger.schema import CONFIRMED, attempts, is_undecided, partitions, snapshots, utc
 from sh_resources.ledger.settling import Tracked
 from sh_resources.ledger.traces import load_shares, load_traces
 
@@ -40,6 +40,23 @@ class Counts:
     published: int
     withheld: int
     quarantined: int
+
+
+@dataclass(frozen=True)
+class Activity:
+    """What was decided about one table at one moment: most decisions are made for many partitions at once.
+
+    Attributes:
+        table: Table name.
+        at_utc: When it was confirmed.
+        action: How the partitions were settled.
+        partitions: How many.
+    """
+
+    table: str
+    at_utc: datetime
+    action: Action
+    partitions: int
 
 
 class Publications:
@@ -215,6 +232,30 @@ class Publications:
                 for condition in conditions(partitions.c.partition_key, keys)
                 for settlement in select_settlements(connection, and_(partitions.c.table_name == table, condition))
             }
+
+    def log(self, table: str, partition: str | None = None, *, limit: int = 100) -> list[Tracked]:
+        """Every attempt at a table, or at one partition of it, in any state, newest intent first."""
+        newest = select(attempts.c.id).where(attempts.c.table_name == table)
+        if partition is not None:
+            newest = newest.where(attempts.c.partition_key == partition)
+        # Equal times are common, as a chunk of partitions is intended at once; the token tells tries of one apart.
+        newest = newest.order_by(attempts.c.intended_utc.desc(), attempts.c.token.desc(), attempts.c.id).limit(limit)
+        with self._database.read() as connection:
+            found = settling.tracked(connection, attempts.c.id.in_(newest.scalar_subquery()))
+            by_id = {tracked.attempt.id: tracked for tracked in found}
+            return [by_id[attempt_id] for attempt_id in connection.execute(newest).scalars()]
+
+    def activity(self) -> list[Activity]:
+        """Every decision about every table that was confirmed, by moment, oldest first."""
+        what = (attempts.c.table_name, attempts.c.decided_utc, attempts.c.action)
+        query = (
+            select(*what, func.count())
+            .where(attempts.c.state == CONFIRMED)
+            .group_by(*what)
+            .order_by(attempts.c.decided_utc, attempts.c.table_name, attempts.c.action)
+        )
+        with self._database.read() as connection:
+            return [Activity(table, at, Action(action), int(n)) for table, at, action, n in connection.execute(query)]
 
     def live_paths(self, table: str) -> frozenset[str]:
         """Paths that a sweep of orphans must not touch: published, or about to be."""

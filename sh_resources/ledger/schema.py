@@ -130,7 +130,8 @@ reads = Table(
     Column("partition_key", Name, nullable=False),
     Column("column_set_id", Name, ForeignKey("ledger_column_sets.id"), nullable=False),
     Column("digest", Name, nullable=False),
-    PrimaryKeyConstraint("trace_digest", "source", "partition_key", "column_set_id"),
+    Column("picked", Name, nullable=False, server_default=""),  # which rows, in words; empty for all
+    PrimaryKeyConstraint("trace_digest", "source", "partition_key", "column_set_id", "picked"),
 )
 
 INTENDED, CONFIRMED, DISCARDED = "intended", "confirmed", "discarded"

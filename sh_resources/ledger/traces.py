@@ -15,6 +15,8 @@ from sh_resources.ledger.codec import decode_columns, encode_columns
 from sh_resources.ledger.database import insert_missing
 from sh_resources.ledger.schema import column_sets, reads, shares, traces
 
+_KEY = ("trace_digest", "source", "partition_key", "column_set_id", "picked")
+
 
 def store_traces(connection: Connection, new: Iterable[Trace]) -> None:
     """Keep traces; those already kept stay as they are.
@@ -24,18 +26,16 @@ def store_traces(connection: Connection, new: Iterable[Trace]) -> None:
     """
     by_digest = {trace.digest: trace for trace in new}
     sets: dict[str, str] = {}
-    parts: dict[tuple[str, str, str, str], dict[str, Any]] = {}
+    parts: dict[tuple[str, str, str, str, str], dict[str, Any]] = {}
     for digest, trace in by_digest.items():
         for read in trace.reads:
             set_id, names = encode_columns(read.columns)
             sets[set_id] = names
-            key = (digest, read.source, read.partition, set_id)
+            key = (digest, read.source, read.partition, set_id, read.rows)
             if key in parts:
                 msg = f"a trace reads {read.source}[{read.partition}] {list(read.columns)} with two digests"
                 raise ValueError(msg)
-            parts[key] = dict(
-                zip(("trace_digest", "source", "partition_key", "column_set_id"), key, strict=True), digest=read.digest
-            )
+            parts[key] = dict(zip(_KEY, key, strict=True), digest=read.digest)
     insert_missing(connection, column_sets, ({"id": set_id, "names": names} for set_id, names in sets.items()))
     insert_missing(
         connection,
@@ -51,12 +51,13 @@ def load_traces(connection: Connection, digests: Select[tuple[str]]) -> dict[str
     columns: dict[str, tuple[str, ...]] = {}
     found: dict[str, set[Read]] = {}
     query = select(
-        reads.c.trace_digest, reads.c.source, reads.c.partition_key, reads.c.digest, column_sets.c.names
+        reads.c.trace_digest, reads.c.source, reads.c.partition_key, reads.c.digest, column_sets.c.names, reads.c.picked
     ).join_from(reads, column_sets)
-    for digest, source, partition, content, names in connection.execute(query.where(reads.c.trace_digest.in_(wanted))):
+    of_these = query.where(reads.c.trace_digest.in_(wanted))
+    for digest, source, partition, content, names, rows in connection.execute(of_these):
         if names not in columns:
             columns[names] = decode_columns(names)
-        found.setdefault(digest, set()).add(Read(source, partition, columns[names], content))
+        found.setdefault(digest, set()).add(Read(source, partition, columns[names], content, rows))
     return {
         digest: Trace(code, contract, frozenset(found.get(digest, ())))
         for digest, code, contract in connection.execute(select(traces).where(traces.c.digest.in_(wanted)))

@@ -422,6 +422,13 @@ def test_feeds_and_partitions_do_not_mix(ledger: Ledger) -> None:
     assert ledger.arrivals.record("weather", [], NOW) == []
 
 
+def test_arrivals_are_found_by_their_number(ledger: Ledger) -> None:
+    first, second = record(ledger, "a")[0], record(ledger, "b")[0]
+    found = ledger.arrivals.by_id([first.id, second.id, 999])
+    assert found == {first.id: replace(first, superseded_by=second.id), second.id: second}
+    assert ledger.arrivals.by_id([]) == {}
+
+
 def test_concurrent_recorders_leave_one_chain(ledger: Ledger) -> None:
     at_once([partial(record, ledger, *[f"{w}-{i}" for i in range(5)]) for w in range(4)])
     chain = ledger.arrivals.all("weather")
@@ -666,6 +673,45 @@ def test_what_was_replaced_cannot_be_confirmed_later(ledger: Ledger) -> None:
     with pytest.raises(LedgerError, match="transaction 1 is published already"):
         ledger.publications.recover({"a": token}, LATER)
     assert everything(ledger) == before
+
+
+def test_the_log_holds_every_try_at_a_partition_newest_first(ledger: Ledger) -> None:
+    """Discarded tries too: people ask what was tried, not only what became of it."""
+    token = lease(ledger, "d1", "d2")
+    published(ledger, publish("a", token))
+    given_up = publish("b", token, transaction=2, intended_utc=LATER)
+    ledger.publications.intend([given_up])
+    ledger.publications.discard(["b"], LATER, "its lease was lost")
+    held_back = withhold("c", token, intended_utc=LATER + timedelta(hours=1))
+    ledger.publications.settle([held_back], LATER)
+    published(ledger, publish("other", token, "d2"))
+
+    log = ledger.publications.log(TABLE, "d1")
+    assert [(t.attempt.id, t.state, t.reason) for t in log] == [
+        ("c", "confirmed", None),
+        ("b", "discarded", "its lease was lost"),
+        ("a", "confirmed", None),
+    ]
+    assert log[0].attempt == held_back
+    assert [t.attempt.id for t in ledger.publications.log(TABLE, "d1", limit=2)] == ["c", "b"]
+    assert {t.attempt.id for t in ledger.publications.log(TABLE)} == {"a", "b", "c", "other"}
+    assert ledger.publications.log("another") == []
+
+
+def test_activity_counts_the_partitions_decided_at_each_moment(ledger: Ledger) -> None:
+    token = lease(ledger, "d1", "d2", "d3")
+    first = [publish("a", token), publish("b", token, "d2")]
+    ledger.publications.intend(first)
+    ledger.publications.confirm(["a", "b"], LATER)
+    ledger.publications.settle([withhold("c", token, "d3")], LATER)
+    ledger.publications.settle([refresh("d", token, first[0])], LATER + timedelta(days=1))
+    ledger.publications.intend([publish("undecided", token, "d2", transaction=2)])
+
+    assert [(a.table, a.at_utc, a.action, a.partitions) for a in ledger.publications.activity()] == [
+        (TABLE, LATER, Action.PUBLISH, 2),
+        (TABLE, LATER, Action.WITHHOLD, 1),
+        (TABLE, LATER + timedelta(days=1), Action.REFRESH, 1),
+    ]
 
 
 def test_sweeps_are_told_what_is_live_and_reports_what_stands(ledger: Ledger) -> None:
@@ -999,6 +1045,26 @@ def test_rows_that_a_station_lost_are_missing(ledger: Ledger) -> None:
     seen = [Read(RAW, "d1", (), version("r").root)]
     settle_station(ledger, STAGED, publish("s", 1), ArrivalShare(arrival, 7, published=7), reads=seen)
     assert ledger.accounts("weather", RAW, STAGED)[0].account.missing == 3
+
+
+def test_a_withheld_file_without_rows_does_not_take_over_the_rows_of_the_last_good_one(ledger: Ledger) -> None:
+    """The incident: a vendor replaced a day's file by an HTML page of one line.
+
+    It has no rows and is withheld. The rows that readers still see were added to its account, which then had published
+    rows that never arrived.
+    """
+    lease(ledger, table=RAW)
+    lease(ledger, table=STAGED)
+    first = record(ledger, "a")[0].id
+    settle_station(ledger, RAW, publish("r1", 1), ArrivalShare(first, 10, published=10))
+    seen = [Read(RAW, "d1", (), version("r1").root)]
+    settle_station(ledger, STAGED, publish("s1", 1), ArrivalShare(first, 10, published=10), reads=seen)
+
+    page = record(ledger, "b")[0].id
+    settle_station(ledger, RAW, withhold("r2", 1), ArrivalShare(page, 0))
+    assert terms(ledger) == [(True, RowAccount(10, superseded=10)), (True, RowAccount())]
+    settle_station(ledger, RAW, withhold("r3", 1, verdict=CRASHED))
+    assert terms(ledger)[1] == (True, RowAccount())
 
 
 def test_without_a_staged_table_published_raw_rows_are_pending(ledger: Ledger) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from sh_assets.describing import partitions_definition
 from sh_core.errors import DeclarationError, SettingsError
-from sh_core.partitions import Daily
+from sh_core.partitions import Daily, Monthly, Periods, Weekly
 from sh_defs.definitions import declared_graph, defs
 from sh_resources import settings
 from sh_resources.publisher import Step
@@ -22,10 +22,11 @@ from tests.graph.domain import GOOD, GRAPH, KEYS, RAW, World
 pytestmark = pytest.mark.graph
 
 TODAY = datetime.now(UTC).date()
+MONDAY = TODAY - timedelta(days=TODAY.weekday())
 
 
 @pytest.mark.parametrize(
-    "days",
+    "periods",
     [
         Daily(date(2013, 1, 1), date(2013, 12, 31)),
         Daily(date(2024, 2, 28), date(2024, 3, 1)),
@@ -37,17 +38,34 @@ TODAY = datetime.now(UTC).date()
         Daily(TODAY, TODAY),
         Daily(TODAY + timedelta(days=1), TODAY + timedelta(days=1)),
         Daily(date(2090, 1, 1), date(2090, 12, 31)),
+        Weekly(date(2012, 12, 31), date(2013, 12, 29)),
+        Weekly(MONDAY, MONDAY + timedelta(days=6)),
+        Weekly(MONDAY - timedelta(days=28), MONDAY - timedelta(days=1)),
+        Weekly(MONDAY, MONDAY + timedelta(days=69)),
+        Monthly(date(2013, 1, 1), date(2013, 12, 31)),
+        Monthly(date(2024, 2, 1), date(2024, 2, 29)),
+        Monthly(TODAY.replace(day=1), date(TODAY.year + 1, 12, 31)),
     ],
     ids=str,
 )
-def test_partition_keys_are_the_declared_ones(days: Daily) -> None:
-    made = partitions_definition(days)
-    keys = list(days.keys())
+def test_partition_keys_are_the_declared_ones(periods: Periods) -> None:
+    made = partitions_definition(periods)
+    assert made is not None
+    keys = list(periods.keys())
     assert made.get_partition_keys() == keys
     assert (made.get_first_partition_key(), made.get_last_partition_key()) == (keys[0], keys[-1])
     assert made.get_num_partitions() == len(keys)
     assert made.get_partition_keys_in_range(dg.PartitionKeyRange(keys[0], keys[-1])) == keys
     assert made.has_partition_key(keys[-1])
+
+
+@pytest.mark.parametrize("kind", [Daily, Weekly, Monthly])
+def test_a_set_without_end_reaches_to_the_period_that_is_not_over(kind: type[Periods]) -> None:
+    """The file of today may land today; a partition that does not exist yet could not be asked for."""
+    start = kind(date(2024, 1, 1)).floor(date(2024, 1, 1))
+    made = partitions_definition(kind(start))
+    assert made is not None
+    assert made.get_partition_keys() == list(kind(start).between(start, datetime.now(UTC).date()))
 
 
 def test_loading_touches_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import dagster as dg
 
+from sh_assets.flights.feeds import REFERENCE_FEEDS
 from sh_core.accounts import RowAccount
 from sh_core.feed import Feed
 from sh_core.graph import Graph
+from sh_core.outcome import Published
+from sh_core.partitions import WHOLE
 from sh_defs.definitions import definitions
 from sh_defs.running import run_table
-from sh_drills.replay import land
+from sh_drills.replay import Replay, land
 from sh_resources.engine import Engine
 from sh_resources.ledger import ArrivalAccount
 from sh_resources.settings import load
@@ -59,6 +62,14 @@ class Bed:
             if path.is_dir() and not path.is_symlink():
                 path.rmdir()
             land(path, content)
+
+    def take_registers(self) -> None:
+        """Let the flights' reference data land, and publish it."""
+        for feed in REFERENCE_FEEDS:
+            self.deliver(feed, {WHOLE: Replay.load().snapshots[feed.name]})
+            for name in (f"raw_{feed.name}", f"stg_{feed.name}"):
+                (outcome,) = self.engine.materialize(name, [WHOLE], run_id=name)
+                assert isinstance(outcome, Published)
 
     def run(self, tables: Iterable[str], keys: Sequence[str]) -> dict[str, "Told"]:
         """Materialize the same partitions of some tables, inputs first, through Dagster.

@@ -17,6 +17,8 @@ from pathlib import Path
 import duckdb
 import polars as pl
 
+from tests.scenarios.independent_downstream import IN_ORDER
+
 SET_ASIDE: dict[str, dict[str, object]] = {
     "stg_flights": {"date": date(2013, 5, 25), "origin": "LGA", "carrier": "DL", "flight": 1499},
     "stg_weather": {"origin": "EWR", "observed_utc": datetime(2013, 2, 12, 8, tzinfo=UTC)},
@@ -26,7 +28,15 @@ SET_ASIDE: dict[str, dict[str, object]] = {
 KEYS = {
     "stg_flights": ("date", "origin", "carrier", "flight"),
     "stg_weather": ("origin", "observed_utc"),
+    "stg_planes": ("tailnum",),
+    "stg_airports": ("airport",),
+    "stg_airlines": ("carrier",),
+    "int_flights_weather": ("date", "origin", "carrier", "flight"),
     "mart_daily_delays": ("date", "origin", "carrier"),
+    "mart_route_rolling_7d": ("date", "origin", "dest"),
+    "mart_monthly_punctuality": ("month", "carrier"),
+    "mart_aircraft_utilisation": ("date", "tailnum"),
+    "feat_departure_delay": ("date", "origin", "carrier", "flight"),
 }
 """Per table the columns that its expected rows are sorted by."""
 
@@ -37,10 +47,16 @@ _LOAD = """
     SET preserve_insertion_order = true;
     CREATE TABLE flights AS SELECT * FROM read_csv('{flights}', all_varchar = true, nullstr = 'NA');
     CREATE TABLE weather AS SELECT * FROM read_csv('{weather}', all_varchar = true, nullstr = 'NA');
+    CREATE TABLE planes AS SELECT * FROM read_csv('{planes}', all_varchar = true, nullstr = ['NA', '']);
+    CREATE TABLE airports AS SELECT * FROM read_csv('{airports}', all_varchar = true, nullstr = ['NA', ''], quote = '');
+    CREATE TABLE airlines AS SELECT * FROM read_csv('{airlines}', all_varchar = true, quote = '');
     CREATE TABLE zones AS
-        SELECT faa, tzone FROM read_csv('{airports}', all_varchar = true, nullstr = 'NA', quote = '')
+        SELECT faa, tzone FROM airports
         UNION ALL VALUES ('BQN', 'America/Puerto_Rico'), ('PSE', 'America/Puerto_Rico'),
                          ('SJU', 'America/Puerto_Rico'), ('STT', 'America/St_Thomas');
+    CREATE MACRO micro(x) AS round_even(x * 1e6, 0) / 1e6;
+    -- Null of nothing.
+    CREATE MACRO ratio(part, whole) AS micro(part::DOUBLE / nullif(whole, 0));
     CREATE MACRO minutes(hhmm) AS hhmm::BIGINT // 100 * 60 + hhmm::BIGINT % 100;
     -- The first instant after another one at which a clock shows so many minutes after midnight: today's or tomorrow's.
     CREATE MACRO next_on_clock(start, clock_min, zone) AS list_min(list_filter(
@@ -89,25 +105,16 @@ _STG_WEATHER = """
     FROM typed
 """
 
-_MART_DAILY_DELAYS = """
-    CREATE TABLE mart_daily_delays AS
-    SELECT date, origin, carrier, count(*) AS flights, count(*) FILTER (cancelled) AS cancelled,
-        count(*) FILTER (dep_delay_min >= 15) AS delayed_15,
-        round_even(sum(dep_delay_min)::DOUBLE / nullif(count(dep_delay_min), 0), 6) AS dep_delay_mean_min,
-        round_even(sum(arr_delay_min)::DOUBLE / nullif(count(arr_delay_min), 0), 6) AS arr_delay_mean_min
-    FROM stg_flights GROUP BY ALL
-"""
-
 
 def expected(table: str) -> pl.DataFrame:
     """All rows that a table must have published for 2013.
 
     Args:
-        table: ``stg_flights``, ``stg_weather`` or ``mart_daily_delays``.
+        table: One of ``KEYS``.
 
     Returns:
-        The contract's columns (floats rounded to its quanta: compare within 1e-9), for staged tables ``_file`` and
-        ``_line`` too, sorted by ``KEYS``. Instants are UTC.
+        The contract's columns (floats rounded to its quanta: compare within 1e-9), for ``stg_flights`` and
+        ``stg_weather`` also ``_file`` and ``_line``, sorted by ``KEYS``. Instants are UTC.
     """
     frame = pl.from_arrow(_year().execute(f"SELECT * FROM {table} ORDER BY {', '.join(KEYS[table])}").to_arrow_table())
     assert isinstance(frame, pl.DataFrame)
@@ -121,10 +128,12 @@ def _year() -> duckdb.DuckDBPyConnection:
     with tempfile.TemporaryDirectory() as folder:
         with zipfile.ZipFile(data / "flights.csv.zip") as archive:
             flights = archive.extract("flights.csv", folder)
-        year.execute(_LOAD.format(flights=flights, weather=data / "weather.csv", airports=data / "airports.csv"))
+        others = {name: data / f"{name}.csv" for name in ("weather", "planes", "airports", "airlines")}
+        year.execute(_LOAD.format(flights=flights, **others))
     for table, create in (("stg_flights", _STG_FLIGHTS), ("stg_weather", _STG_WEATHER)):
         year.execute(create)
         key = SET_ASIDE[table]
         year.execute(f"DELETE FROM {table} WHERE {' AND '.join(f'{column} = ?' for column in key)}", list(key.values()))
-    year.execute(_MART_DAILY_DELAYS)
+    for create in IN_ORDER:
+        year.execute(create)
     return year

@@ -110,6 +110,17 @@ def year() -> Mapping[tuple[str, date], bytes]:
     return Replay.load().files
 
 
+@cache
+def airports() -> frozenset[bytes]:
+    lines = Replay.load().snapshots["airports"].splitlines()[1:]
+    return frozenset(line.split(b",")[0] for line in lines)
+
+
+def dests(feed: Feed, key: str) -> list[bytes]:
+    lines = year()[feed.name, DAYS.value(key)].splitlines()[1:]
+    return [line.split(b",")[COLUMNS.index("dest")] for line in lines]
+
+
 def of_the_next_day(path: Path, _: list[bytes]) -> None:
     key = SPOILED.partition_of(path.name)
     assert key is not None
@@ -212,6 +223,14 @@ CASES = {
     "formula in a number": Case(
         cell(7, "flight", b"=1+1"), one_row(STG, "parse", 7, ", flight cannot be read"), quarantined=1
     ),
+    "references without a match": Case(
+        cells(lambda found: [*found[:13], b"dest" if found[13] == b"dest" else b"QQQ", *found[14:]]),
+        {
+            (STG, "dest__in_stg_airports"): "{lost} of {flights} rows refer to a key that stg_airports lacks, "
+            f"e.g. QQQ: {FIRST} 2, {FIRST} 3, {FIRST} 4"
+        },
+        STG,
+    ),
     "2 GB without a line end": Case(
         sparse,
         {
@@ -281,6 +300,7 @@ def deliver_all(bed: Bed, real: Mapping[tuple[str, str], bytes], feed: Feed) -> 
 def spoiled(tmp_path_factory: pytest.TempPathFactory, real: Mapping[tuple[str, str], bytes]) -> Iterator[Seen]:
     """Every bad file delivered among good ones, and all tables run once."""
     with Bed.at(tmp_path_factory.mktemp("spoiled") / "home", TABLES) as bed:
+        bed.take_registers()
         for feed in OTHERS:
             deliver_all(bed, real, feed)
         bed.deliver(SPOILED, {NEIGHBOUR: real[SPOILED.name, NEIGHBOUR]})
@@ -299,6 +319,7 @@ def healed(spoiled: Seen, real: Mapping[tuple[str, str], bytes]) -> Seen:
 @pytest.fixture(scope="module")
 def never_spoiled(tmp_path_factory: pytest.TempPathFactory, real: Mapping[tuple[str, str], bytes]) -> Iterator[Seen]:
     with Bed.at(tmp_path_factory.mktemp("never") / "home", TABLES) as bed:
+        bed.take_registers()
         for feed in FLIGHT_FEEDS:
             deliver_all(bed, real, feed)
         yield Seen.after_run(bed, {key: real[SPOILED.name, key].count(b"\n") - 1 for key in EVERY})
@@ -312,7 +333,14 @@ def test_a_person_reads_what_is_wrong_where_and_by_which_rule(name: str, spoiled
     """The failed checks of the whole day, in all tables: these, and no others."""
     case, key = CASES[name], KEY[name]
     rows = spoiled.real[key]
-    facts = {"file": SPOILED.expected_file(key), "rows": rows, "arrived": case.arrived(rows), "to_the_end": rows - 7}
+    facts = {
+        "file": SPOILED.expected_file(key),
+        "rows": rows,
+        "arrived": case.arrived(rows),
+        "to_the_end": rows - 7,
+        "flights": rows + sum(len(dests(feed, key)) for feed in OTHERS),
+        "lost": rows + sum(dest not in airports() for feed in OTHERS for dest in dests(feed, key)),
+    }
     expected = {at: f"{text.format(**facts)}. {KEPT if case.withheld else ASIDE}" for at, text in case.says.items()}
     assert dict(spoiled.told[key].failed_checks) == expected
 
@@ -375,7 +403,7 @@ def test_the_other_feeds_and_the_other_days_go_on(spoiled: Seen) -> None:
     assert spoiled.published[RAW].keys() == {key for key in EVERY if withheld.get(key) != RAW}
     for table in (STG, MART):
         assert spoiled.published[table].keys() == set(EVERY) - withheld.keys()
-    assert len(withheld) == 14
+    assert len(withheld) == 15
 
 
 @pytest.mark.parametrize("name", ["reordered columns", "byte-order mark"])

@@ -162,11 +162,10 @@ def test_an_empty_day_gives_empty_tables_of_the_declared_types() -> None:
     assert staged(stg_weather).height == 0
 
 
-def test_the_tables_form_a_graph_with_six_feeds() -> None:
+def test_the_tables_form_a_graph_with_nine_feeds() -> None:
     graph = Graph.of(TABLES)
-    assert [feed.name for feed in graph.feeds] == [
-        f"{k}_{a}" for k in ("flights", "weather") for a in ("ewr", "jfk", "lga")
-    ]
+    of_airports = [f"{k}_{a}" for k in ("flights", "weather") for a in ("ewr", "jfk", "lga")]
+    assert [feed.name for feed in graph.feeds] == ["planes", "airports", "airlines", *of_airports]
     assert graph["stg_flights"].contract.pii == {"tailnum"}
     mart = graph["mart_daily_delays"].inputs[0]
     assert mart.columns is not None

@@ -1,0 +1,24 @@
+"""The command line: ``selfheal``.
+
+Belongs here: commands, their options and help, exit codes, and turning errors into messages. Does not belong here: the
+work. Invariant: an error that this project raises on purpose ends as one message on stderr and exit code 1, never as a
+traceback; anything else is a bug, and shows itself as one.
+
+Exit codes: 0 done; 1 something is wrong, and the message says what; 2 the command was written wrongly; 130 interrupted.
+
+Imports of the work stand in the commands: Dagster and Polars take seconds to import, ``--help`` should not.
+
+    base.py      the program, options that commands share, errors as messages
+    making.py    commands that change the state folder: demo, run, dev, recover, report
+    looking.py   commands that only read it: accounts, tables, show, quarantine
+"""
+
+from sh_defs.cli.base import app
+from sh_defs.cli.looking import accounts, quarantine, show, tables
+from sh_defs.cli.making import demo, dev, recover, report, run
+
+__all__ = ["app"]
+
+for command in (demo, run, dev, report, tables, show, accounts, recover):  # as --help lists them
+    app.command()(command)
+app.add_typer(quarantine, name="quarantine")

@@ -1,0 +1,315 @@
+"""Inspecting: everything that is known of one table or partition, as plain JSON values.
+
+Belongs here: gathering what is declared, published and decided. Does not belong here: the state folder as a whole
+(``report``), quarantine (``evidence``), how it looks at a terminal (``show_tables``). Invariants: reads
+only; PII leaves only masked; what people are shown is made of the very values that programs get.
+"""
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any
+
+import polars as pl
+
+from sh_core.code_version import code_version
+from sh_core.graph import Graph
+from sh_core.masking import sample
+from sh_core.records import Action, Arrival, ArrivalShare, Incident, Settlement, Snapshot
+from sh_core.table import Table
+from sh_core.trace import Trace
+from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
+from sh_defs.evidence import says
+from sh_defs.saying import crash, found, partition_column, periods, policy, why
+from sh_defs.standings import standings
+from sh_resources.engine import Engine
+from sh_resources.ledger import Tracked
+
+ROWS = 5
+"""First rows that a partition is shown with."""
+
+HISTORY = 20
+"""Attempts, and moments of a table, that are shown; the newest."""
+
+Facts = dict[str, Any]
+
+
+def every_table(engine: Engine, now_utc: datetime) -> Facts:
+    """Every table in a few figures, inputs first."""
+    return {
+        "now_utc": now_utc.isoformat(),
+        "tables": [
+            {
+                "table": s.table,
+                "station": s.station.value,
+                "owner": s.owner,
+                "declared": s.declared,
+                "published": len(s.roots),
+                "withheld": list(s.withheld),
+                "never": s.never,
+                "rows": s.total_rows,
+                "quarantined": s.quarantined,
+                "last_published_utc": _iso(s.published_utc),
+            }
+            for s in standings(engine.graph, engine.store, engine.ledger)
+        ],
+    }
+
+
+def table(engine: Engine, of: Table) -> Facts:
+    """What one table promises, reads and holds."""
+    graph, contract, keys = engine.graph, of.contract, of.partitions.keys()
+    standing = next(s for s in standings(graph, engine.store, engine.ledger) if s.table == of.name)
+    activity = [a for a in engine.ledger.publications.activity() if a.table == of.name]
+    incidents = engine.ledger.incidents.open(of.name)
+    return {
+        "table": of.name,
+        "station": of.station.value,
+        "group": of.group,
+        "owner": contract.owner,
+        "description": of.description,
+        "folder": str(engine.store.table(of).folder),
+        "contract": {
+            "version": contract.version,
+            "key": list(contract.key),
+            "policy": policy(of),
+            "drops_duplicates": contract.drop_duplicates,
+            "columns": [
+                {
+                    "name": name,
+                    "type": str(dtype).replace("time_unit=", "").replace("time_zone=", "").replace("'", ""),
+                    "unit": contract.units.get(name),
+                    "quantum": contract.quanta.get(name),
+                    "pii": name in contract.pii,
+                    "key": name in contract.key,
+                }
+                for name, dtype in contract.schema.items()
+            ],
+            "rules": [{"rule": r.name, "level": r.level.value, "says": r.description} for r in contract.rules],
+        },
+        "feed": None
+        if of.feed is None
+        else {
+            "feed": of.feed.name,
+            "file_name": of.feed.file_name,
+            "owner": of.feed.owner,
+            "description": of.feed.description,
+        },
+        "inputs": [
+            {
+                "table": i.table,
+                "columns": _handed(graph[i.table], i.columns),
+                "whole": i.columns is None,
+                "partitions": periods(i, graph[i.table]),
+                "rows": i.restriction,
+                "consulted": i in of.consulted,
+            }
+            for i in of.reads
+        ],
+        "downstream": [t.name for t in graph.downstream(of.name)],
+        "partitions": {
+            "column": partition_column(of),
+            "declared": len(keys),
+            "first": keys[0],
+            "last": keys[-1],
+            "published": len(standing.roots),
+            "first_published": min(standing.roots, default=None),
+            "last_published": max(standing.roots, default=None),
+            "withheld": list(standing.withheld),
+            "never": standing.never,
+        },
+        "rows": standing.total_rows,
+        "quarantined": standing.quarantined,
+        "last_published_utc": _iso(standing.published_utc),
+        "publications": [
+            {"at_utc": _iso(a.at_utc), "action": a.action.value, "partitions": a.partitions}
+            for a in reversed(activity[-HISTORY:])
+        ],
+        "incidents": [_incident(i) for i in incidents],
+    }
+
+
+def _handed(source: Table, columns: Collection[str] | None) -> list[str]:
+    """Columns that a transform is handed: those it declares and the key, or all."""
+    every = source.contract.columns
+    return [c for c in every if columns is None or c in columns or c in source.contract.key]
+
+
+# --------------------------------------------------------------------------------------------------------- partitions
+
+
+def partition(engine: Engine, of: Table, key: str) -> Facts:
+    """What readers see of one partition, how it came about, and what was ever tried."""
+    publications = engine.ledger.publications
+    settled = publications.settlements(of.name, [key]).get(key)
+    snapshot = publications.current(of.name, [key]).get(key)
+    live = engine.store.table(of).state().files.get(key)
+    tried = publications.log(of.name, key, limit=HISTORY)
+    by_id = {t.attempt.id: t for t in tried}
+    wanted = {i for i in (settled and settled.attempt_id, snapshot and snapshot.attempt_id) if i} - by_id.keys()
+    by_id |= publications.attempts(wanted)
+    agree = (live.path if live else None) == (snapshot.path if snapshot else None)
+    withheld = settled is not None and settled.action is Action.WITHHOLD
+    return {
+        "table": of.name,
+        "partition": key,
+        "readers_see": _readers_see(published=live is not None, withheld=withheld),
+        "agrees_with_ledger": agree,
+        "content": None
+        if snapshot is None
+        else {
+            "root": snapshot.version.root,
+            "rows": snapshot.version.rows,
+            "key": list(snapshot.version.key),
+            "columns": dict(snapshot.version.columns),
+            "published_utc": _iso(snapshot.published_utc),
+            **_who(by_id[snapshot.attempt_id]),
+            "transaction": snapshot.transaction,
+            "file": str(engine.store.table(of).folder / snapshot.path),
+        },
+        "trace": None if snapshot is None else _trace(of, snapshot.trace),
+        "judgement": None
+        if settled is None
+        else _judgement(engine.graph, of, settled, by_id[settled.attempt_id], snapshot),
+        "incidents": [_incident(i) for i in engine.ledger.incidents.all(of.name, key)],
+        "arrivals": _arrivals(engine, of, key, settled),
+        "first_rows": list(sample(_first_rows(engine, of, key), of.contract.pii)) if live is not None else [],
+        "history": [_tried(engine.graph, of, t) for t in tried],
+    }
+
+
+def _readers_see(*, published: bool, withheld: bool) -> str:
+    if published:
+        return "last good" if withheld else "newest"
+    return "nothing"
+
+
+def _first_rows(engine: Engine, of: Table, key: str) -> pl.DataFrame:
+    return engine.store.published(of, [key]).head(ROWS).collect()
+
+
+def _who(tracked: Tracked) -> Facts:
+    return {"attempt": tracked.attempt.id, "run": tracked.attempt.run_id}
+
+
+def _trace(of: Table, trace: Trace) -> Facts:
+    current = None if of.transform is None else code_version(of.transform).digest == trace.code
+    return {
+        "digest": trace.digest,
+        "code": trace.code,
+        "code_is_current": current,
+        "contract": trace.contract,
+        "contract_is_current": trace.contract == of.contract.version,
+        "reads": [
+            {
+                "source": r.source,
+                "partition": r.partition,
+                "columns": list(r.columns),
+                "rows": r.rows,
+                "digest": r.digest,
+            }
+            for r in sorted(trace.reads)
+        ],
+    }
+
+
+def _judgement(graph: Graph, of: Table, settled: Settlement, tracked: Tracked, snapshot: Snapshot | None) -> Facts:
+    """The last decision; with its trace where that is not the one of what readers see."""
+    same = snapshot is not None and snapshot.trace.digest == settled.trace_digest
+    return {
+        "action": settled.action.value,
+        "settled_utc": _iso(settled.settled_utc),
+        **_who(tracked),
+        "verdict": _verdict(settled.verdict),
+        "says": list(why(graph, of, settled.verdict)),
+        "quarantined": settled.quarantined,
+        "breaches": _breaches(graph, of, settled.verdict),
+        "trace": None if same else _trace(of, tracked.attempt.trace),
+    }
+
+
+def _verdict(verdict: Verdict) -> str:
+    match verdict:
+        case Held():
+            return "held"
+        case Broken():
+            return "broken"
+        case Unknown():
+            return "unknown"
+
+
+def _breaches(graph: Graph, of: Table, verdict: Verdict) -> list[Facts]:
+    match verdict:
+        case Broken(breaches, _):
+            return [
+                {
+                    "rule": b.rule,
+                    "level": b.level.value,
+                    "says": says(of, b.rule),
+                    "rows": b.count if b.level is Level.ROW else None,
+                    "found": found(b),
+                    "sample": list(b.sample),
+                }
+                for b in breaches
+            ]
+        case Unknown(rule, cause):
+            crashed = {"found": crash(graph, of, cause), "rows": None, "sample": list[Facts]()}
+            return [{"rule": rule, "level": "crashed", "says": says(of, rule), **crashed}]
+        case _:
+            return []
+
+
+def _incident(incident: Incident) -> Facts:
+    return {
+        "id": incident.id,
+        "cause": incident.cause_key,
+        "table": incident.table,
+        "partition": incident.partition,
+        "is_open": incident.is_open,
+        "opened_utc": _iso(incident.opened_utc),
+        "closed_utc": _iso(incident.closed_utc),
+        "events": [
+            {"at_utc": _iso(e.at_utc), "kind": e.kind, "attempt": e.attempt_id, "run": e.detail.get("run_id")}
+            for e in incident.events
+        ],
+    }
+
+
+def _arrivals(engine: Engine, of: Table, key: str, settled: Settlement | None) -> list[Facts]:
+    """The files behind a partition of a table that keeps lineage, and what its last judgement made of their rows."""
+    shares = {share.arrival_id: share for share in (settled.shares if settled is not None else ())}
+    arrivals = engine.ledger.arrivals.by_id(shares.keys())
+    if of.feed is not None:
+        arrivals |= {a.id: a for a in engine.ledger.arrivals.all(of.feed.name) if a.partition == key}
+    return [_arrival(arrivals[i], shares.get(i)) for i in sorted(arrivals)]
+
+
+def _arrival(arrival: Arrival, share: ArrivalShare | None) -> Facts:
+    terms = ("arrived", "published", "quarantined", "duplicates", "pending")
+    return {
+        "arrival": arrival.id,
+        "file": f"{arrival.feed}/{arrival.file_name}",
+        "sha256": arrival.sha256,
+        "arrived_utc": _iso(arrival.arrived_utc),
+        "superseded_by": arrival.superseded_by,
+        "rows": None if share is None else {term: getattr(share, term) for term in terms},
+    }
+
+
+def _tried(graph: Graph, of: Table, tracked: Tracked) -> Facts:
+    attempt = tracked.attempt
+    return {
+        "intended_utc": _iso(attempt.intended_utc),
+        "decided_utc": _iso(tracked.decided_utc),
+        "action": attempt.action.value,
+        "state": tracked.state,
+        "reason": tracked.reason,
+        **_who(tracked),
+        "root": None if attempt.version is None else attempt.version.root,
+        "rows": None if attempt.version is None else attempt.version.rows,
+        "quarantined": attempt.quarantined,
+        "says": list(why(graph, of, attempt.verdict)),
+    }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return None if at is None else at.isoformat()
