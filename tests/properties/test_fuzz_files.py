@@ -23,8 +23,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from sh_assets.flights import TABLES
 from sh_assets.flights.contracts import STG_FLIGHTS, Flights
-from sh_assets.flights.feeds import DAYS, FLIGHT_FEEDS
+from sh_assets.flights.feeds import DAYS, FLIGHT_FEEDS, REFERENCE_FEEDS
 from sh_assets.flights.staging import stg_flights
 from sh_core.columns import FILE, LINE
 from sh_core.contract import READABLE
@@ -32,6 +33,7 @@ from sh_core.feed import Feed
 from sh_core.formats import Csv, Format, JsonLines, Parquet
 from sh_core.graph import Graph
 from sh_core.outcome import Published, Waiting, Withheld
+from sh_core.partitions import WHOLE
 from sh_core.table import raw_table
 from sh_core.verdict import Unknown
 from sh_drills.replay import Replay, land
@@ -301,7 +303,15 @@ def through_engine(ways: tuple[str, ...], files: Mapping[tuple[str, str], bytes]
             (home / "landing" / feed.name).mkdir(parents=True)
             for key in KEYS:
                 land(home / "landing" / feed.name / feed.expected_file(key), files[feed.name, key])
-        engine = open_engine(load({"SELFHEAL_HOME": folder}), Graph.of([*map(raw_table, feeds), stg_flights]))
+        registers = {f"raw_{feed.name}": feed for feed in REFERENCE_FEEDS}
+        referred = [t for t in TABLES if t.name in registers or set(registers) & {i.table for i in t.inputs}]
+        for feed in REFERENCE_FEEDS:
+            (home / "landing" / feed.name).mkdir()
+            land(home / "landing" / feed.name / feed.expected_file(WHOLE), year().snapshots[feed.name])
+        graph = Graph.of([*referred, *map(raw_table, feeds), stg_flights])
+        engine = open_engine(load({"SELFHEAL_HOME": folder}), graph)
+        for table in referred:
+            list(engine.materialize(table.name, [WHOLE], run_id="registers"))
         published = run(engine, feeds)
         check(engine, feeds, files)
         check_published(home)
