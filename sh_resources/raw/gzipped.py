@@ -11,6 +11,7 @@ from dataclasses import dataclass
 _MAGIC = b"\x1f\x8b"
 _GZIP = 16 + zlib.MAX_WBITS
 _STEP = 2**20  # bytes unpacked at a time
+_FIRST_STEP = 2**10  # of a member: what it does not need of it is copied, and a file may have millions of little ones
 
 
 @dataclass(frozen=True)
@@ -41,12 +42,12 @@ def unpack(packed: bytes, max_bytes: int) -> Unpacked:
     rest = memoryview(packed)
     while rest.nbytes and bytes(rest[:2]) == _MAGIC:
         member = zlib.decompressobj(_GZIP)
-        at = 0
+        at, step = 0, _FIRST_STEP
         try:
             while not member.eof:
                 # What was not consumed comes back as unconsumed_tail: a step at a time, so that little is copied.
-                given = member.unconsumed_tail or rest[at : at + _STEP]
-                at += 0 if member.unconsumed_tail else len(given)
+                given = member.unconsumed_tail or rest[at : at + step]
+                at, step = (at, step) if member.unconsumed_tail else (at + len(given), min(2 * step, _STEP))
                 part = member.decompress(given, _STEP)
                 if not part and not given and not member.eof:
                     return Unpacked(out.getvalue(), _where("it is cut off", out))

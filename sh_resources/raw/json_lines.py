@@ -148,7 +148,7 @@ _decoder = json.JSONDecoder(object_pairs_hook=_once, parse_float=_Written, parse
 
 def _object(raw: bytes, encoding: str) -> dict[str, Any] | None:
     """The object on a line, None if it cannot be read."""
-    if len(raw) > MAX_RECORD_BYTES or b"\0" in raw:
+    if len(raw) > MAX_RECORD_BYTES:
         return None
     try:
         found = _decoder.decode(without_line_end(raw).decode(encoding))

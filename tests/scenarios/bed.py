@@ -124,7 +124,13 @@ def _note(told: Mapping[str, Told], table: str, event: dg.DagsterEvent) -> None:
             told[check.partition].failed_checks[table, check.check_name] = check.description or ""
     elif event.event_type is Kind.STEP_FAILURE:
         thrown = event.step_failure_data.user_failure_data
-        assert thrown is not None, event.step_failure_data.error
+        if thrown is None:  # not told by partition: the run as a whole could not go on
+            error = event.step_failure_data.error
+            raised = error.cause if error is not None and error.cause is not None else error
+            said = "" if raised is None else raised.message.partition(": ")[2].strip()
+            for partition in told.values():
+                partition.not_published[table] = said
+            return
         for kind, named in thrown.metadata.items():
             assert isinstance(named, dg.JsonMetadataValue)
             for text in named.value:  # type: ignore[union-attr]

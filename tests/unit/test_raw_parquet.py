@@ -2,6 +2,7 @@
 
 import io
 import json
+from collections.abc import Iterator
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from typing import Any
@@ -191,6 +192,19 @@ def test_a_flipped_byte_under_a_checksum_is_found(damage: int) -> None:
     assert part.breaches
 
 
+def test_a_file_that_holds_fewer_rows_than_it_says_is_withheld(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Row groups that a reader skips over would be rows that nobody misses."""
+    all_of_them = pq.ParquetFile.iter_batches
+
+    def first_only(self: pq.ParquetFile, size: int) -> Iterator[pa.RecordBatch]:
+        yield next(iter(all_of_them(self, size)))
+
+    table = pa.table({"a": np.arange(parquet_files._BATCH + 1), "b": np.arange(parquet_files._BATCH + 1)})
+    monkeypatch.setattr(pq.ParquetFile, "iter_batches", first_only)
+    (breach,) = read(packed(table)).breaches
+    assert breach.detail == f"{NAME}: it says that it has 8,193 rows, and holds 8,192"
+
+
 def test_text_that_is_no_utf_8_withholds_the_file() -> None:
     """Polars would trust it, and read beyond."""
     content = packed(pa.table({"a": ["find me"], "b": [1]}), compression="none", use_dictionary=False)
@@ -199,17 +213,34 @@ def test_text_that_is_no_utf_8_withholds_the_file() -> None:
     assert "Invalid UTF8" in breach.detail
 
 
-def test_a_text_repeated_a_million_times_is_measured_before_it_is_made() -> None:
-    """A file of 100 kB that is 2 TB of text."""
-    repeated = pa.DictionaryArray.from_arrays(np.zeros(2_000_000, np.int32), pa.array(["x" * 10**6]))
-    content = packed(pa.table({"a": repeated, "b": np.zeros(2_000_000, np.int8)}))
+def peak() -> int:
+    """Most bytes that Arrow ever held."""
+    held = pa.default_memory_pool().max_memory()
+    assert held is not None
+    return held
+
+
+@pytest.mark.parametrize("stores_types", [True, False])
+def test_a_text_repeated_a_million_times_is_measured_before_it_is_made(stores_types: bool) -> None:
+    """A file of a few kB that is 200 GB of text, whether or not it says that it has a dictionary."""
+    repeated = pa.DictionaryArray.from_arrays(np.zeros(2_000_000, np.int32), pa.array(["x" * 10**5]))
+    content = packed(pa.table({"a": repeated, "b": np.zeros(2_000_000, np.int8)}), store_schema=stores_types)
+    assert len(content) < 30_000
+    before = peak()
     part = read(content)
-    assert len(content) < 200_000
+    assert peak() - before < 2**26
     assert part.breaches[0].detail == (
         f"{NAME}: the file is {len(content):,} bytes and unpacks to more than the 67,108,864 that the feed allows "
         "(max_bytes); raise that, or have team:f deliver less at a time"
     )
     assert part.records == 1
+
+
+@pytest.mark.parametrize(("max_bytes", "fits"), [(800_000, True), (799_999, False)])
+def test_what_is_short_in_the_file_and_long_as_text_is_measured_as_text(max_bytes: int, fits: bool) -> None:
+    """A million zeros take a few bytes; each cell counts as one more than its text."""
+    content = packed(pa.table({"a": np.zeros(200_000, np.int8), "b": np.zeros(200_000, np.int8)}))
+    assert (read(content, max_bytes=max_bytes).breaches == ()) == fits
 
 
 @pytest.mark.parametrize("values", [np.zeros(5_000_000), np.random.default_rng(0).normal(size=50_000)])
