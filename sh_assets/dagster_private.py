@@ -25,6 +25,13 @@ _REPOSITORY = "__repository__"
 _SILENT_CONSOLE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
+NOTHING_SEEN = "1"
+"""Pointer to the newest event of an input of which there is none: whatever comes makes the reader stale. Without a
+pointer Dagster would compare the newest event with itself."""
+
+NEVER_OUTDATED = "NULL"
+"""No pointer: see above. A feed's new arrival is no reason to call a raw table stale before it was read."""
+
 # ---- reading many events
 
 
@@ -53,6 +60,8 @@ def latest_ids(instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: Col
     if _is_whole(partitions):
         newest = _newest(instance, asset)
         return {WHOLE: newest[0].storage_id} if newest else {}
+    if not partitions:
+        return {}  # asked about no partition, Dagster answers for all
     return instance.event_log_storage.get_latest_storage_id_by_partition(
         asset, dg.DagsterEventType.ASSET_MATERIALIZATION, set(partitions)
     )
@@ -66,6 +75,8 @@ def latest_data_versions(
     if _is_whole(partitions):
         tags = next((r.asset_materialization.tags for r in _newest(instance, asset) if r.asset_materialization), None)
         return {WHOLE: tags[tag]} if tags and tag in tags else {}
+    if not partitions:
+        return {}
     found = instance.event_log_storage.get_latest_tags_by_partition(
         asset, dg.DagsterEventType.ASSET_MATERIALIZATION, [tag], list(partitions)
     )

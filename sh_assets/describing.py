@@ -5,7 +5,7 @@ Belongs here: partitions, asset and check specs, column schemas, code versions. 
 """
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -43,27 +43,34 @@ def upstream(table: Table, graph: Graph) -> list[dg.AssetDep]:
     """What a table is computed from, and which partitions of it each of its own needs."""
     if table.feed is not None:
         return [dg.AssetDep(feed_key(table.feed))]
-    windows: dict[str, list[Window]] = {}
-    for given in table.reads:
-        windows.setdefault(given.table, []).append(given.window)
     return [
         dg.AssetDep(table_key(name), partition_mapping=partition_mapping(of, table.partitions, graph[name].partitions))
-        for name, of in windows.items()
+        for name, of in windows(table).items()
     ]
 
 
-def partition_mapping(
-    windows: Sequence[Window], downstream: Partitions, upstream: Partitions
-) -> dg.PartitionMapping | None:
-    """Dagster's mapping that names the same partitions; of several windows on one table, what spans them all."""
+def windows(table: Table) -> dict[str, Window]:
+    """Per upstream table the window that Dagster is told: an asset has one mapping per upstream asset.
+
+    Where several arguments read one table, it spans all of theirs, and what may lie between.
+    """
+    spans: dict[str, Window] = {}
+    for given in table.reads:
+        one, other = given.window, spans.get(given.table, given.window)
+        spans[given.table] = Window(min(one.first, other.first), max(one.last, other.last))
+    return spans
+
+
+def partition_mapping(window: Window, downstream: Partitions, upstream: Partitions) -> dg.PartitionMapping | None:
+    """Dagster's mapping that names the same partitions."""
     if isinstance(upstream, Unpartitioned) or isinstance(downstream, Unpartitioned):
         return None  # Dagster takes the whole of a table without partitions by itself
     with warnings.catch_warnings():
         # A parameter in beta; the release of Dagster is pinned, and a test compares the mappings with our own.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.TimeWindowPartitionMapping(
-            start_offset=min(w.first for w in windows),
-            end_offset=max(w.last for w in windows),
+            start_offset=window.first,
+            end_offset=window.last,
             allow_nonexistent_upstream_partitions=True,
         )
 

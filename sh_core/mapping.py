@@ -61,7 +61,7 @@ def refuse(window: Window, downstream: Partitions, upstream: Partitions) -> str 
         return None if window == SAME else "has no partitions, so it is read whole: leave the window out"
     if isinstance(downstream, Unpartitioned):
         return _NO_PERIOD
-    if type(upstream) is type(downstream) and window.last < window.first:
+    if window.last < window.first and width(downstream, upstream) == 1:
         return f"would be read from {window.first} to {window.last}, which is nothing: the first comes first"
     return None
 

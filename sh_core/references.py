@@ -40,7 +40,7 @@ def unmatched(
         ):
             continue  # a missing or wrongly typed column is not judged here (rule ``schema``)
         lost = frame.drop_nulls(columns).join(keys, left_on=columns, right_on=keys.columns, how="anti")
-        if lost.height > reference.max_missing * frame.height:
+        if lost.height and lost.height / frame.height > reference.max_missing:
             order = [c for c in _LINEAGE if c in lost.columns] or columns
             lost = lost.sort(order, nulls_last=True)
             values = ", ".join(_shown(row, columns, pii) for row in lost.head(1).iter_rows(named=True))
