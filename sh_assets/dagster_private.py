@@ -25,12 +25,15 @@ _REPOSITORY = "__repository__"
 _SILENT_CONSOLE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
-NOTHING_SEEN = "1"
-"""Pointer to the newest event of an input of which there is none: whatever comes makes the reader stale. Without a
-pointer Dagster would compare the newest event with itself."""
-
 NEVER_OUTDATED = "NULL"
-"""No pointer: see above. A feed's new arrival is no reason to call a raw table stale before it was read."""
+"""No pointer to an event of an input: Dagster then compares the newest event with itself, and finds nothing new. That
+suits a feed: we say ourselves which of its arrivals were read."""
+
+_NOTHING_SEEN = "1"
+"""Pointer into an input that has no event yet: whatever comes is new."""
+
+_OF_MANY = "UNKNOWN"
+"""Dagster's word for the data version of an input of which many partitions may have been read."""
 
 # ---- reading many events
 
@@ -60,8 +63,6 @@ def latest_ids(instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: Col
     if _is_whole(partitions):
         newest = _newest(instance, asset)
         return {WHOLE: newest[0].storage_id} if newest else {}
-    if not partitions:
-        return {}  # asked about no partition, Dagster answers for all
     return instance.event_log_storage.get_latest_storage_id_by_partition(
         asset, dg.DagsterEventType.ASSET_MATERIALIZATION, set(partitions)
     )
@@ -75,12 +76,28 @@ def latest_data_versions(
     if _is_whole(partitions):
         tags = next((r.asset_materialization.tags for r in _newest(instance, asset) if r.asset_materialization), None)
         return {WHOLE: tags[tag]} if tags and tag in tags else {}
-    if not partitions:
-        return {}
     found = instance.event_log_storage.get_latest_tags_by_partition(
         asset, dg.DagsterEventType.ASSET_MATERIALIZATION, [tag], list(partitions)
     )
     return {partition: tags[tag] for partition, tags in found.items() if tag in tags}
+
+
+def newest_event(instance: dg.DagsterInstance, asset: dg.AssetKey, *, whole: bool) -> tuple[str, str]:
+    """What Dagster compares an input with, to find readers stale: its data version, and a pointer to its newest event.
+
+    Of an asset with partitions Dagster looks at the pointer only. It asks of each partition that was read whether there
+    is an event behind the pointer that changed the data version, so one pointer serves all of them.
+
+    Args:
+        instance: Where events are.
+        asset: The input.
+        whole: Whether it has no partitions.
+    """
+    newest = _newest(instance, asset)
+    pointer = str(newest[0].storage_id) if newest else _NOTHING_SEEN
+    if not whole:
+        return _OF_MANY, pointer
+    return latest_data_versions(instance, asset, (WHOLE,)).get(WHOLE, "NULL"), pointer
 
 
 def _newest(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Sequence[dg.EventLogRecord]:

@@ -62,17 +62,34 @@ def windows(table: Table) -> dict[str, Window]:
 
 
 def partition_mapping(window: Window, downstream: Partitions, upstream: Partitions) -> dg.PartitionMapping | None:
-    """Dagster's mapping that names the same partitions."""
+    """Dagster's mapping that names the same partitions, or covers them.
+
+    Dagster moves a window by periods of the table that reads; a ``Window`` is moved by periods of the table that is
+    read, so that a month can read the six days before it. Where the two are not of one length, the mapping covers what
+    is read: Dagster shows that month as reading all of the month before.
+    """
     if isinstance(upstream, Unpartitioned) or isinstance(downstream, Unpartitioned):
         return None  # Dagster takes the whole of a table without partitions by itself
     with warnings.catch_warnings():
         # A parameter in beta; the release of Dagster is pinned, and a test compares the mappings with our own.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.TimeWindowPartitionMapping(
-            start_offset=window.first,
-            end_offset=window.last,
+            start_offset=_moved(window.first, downstream, upstream),
+            end_offset=-_moved(-window.last, downstream, upstream),
             allow_nonexistent_upstream_partitions=True,
         )
+
+
+_DAYS: dict[type[Periods], tuple[int, int]] = {Daily: (1, 1), Weekly: (7, 7), Monthly: (28, 31)}
+"""Days of the shortest and of the longest period."""
+
+
+def _moved(n: int, downstream: Periods, upstream: Periods) -> int:
+    """The latest move by downstream periods that is nowhere later than one by ``n`` upstream periods."""
+    if type(downstream) is type(upstream):
+        return n
+    (least, most), (at_least, at_most) = _DAYS[type(upstream)], _DAYS[type(downstream)]
+    return n * most // at_least if n < 0 else n * least // at_most
 
 
 def partitions_definition(partitions: Partitions) -> dg.TimeWindowPartitionsDefinition | None:

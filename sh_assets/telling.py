@@ -19,18 +19,17 @@ from sh_assets import wording
 from sh_assets.dagster_events import one_transaction
 from sh_assets.dagster_private import (
     NEVER_OUTDATED,
-    NOTHING_SEEN,
     Target,
     latest_data_versions,
-    latest_ids,
     latest_materializations,
+    newest_event,
 )
-from sh_assets.describing import feed_key, partition_name, spec_version, table_key, windows
+from sh_assets.describing import feed_key, partition_name, spec_version, table_key
 from sh_core.feed import Feed
 from sh_core.graph import Graph
-from sh_core.mapping import mapped
 from sh_core.masking import sample
 from sh_core.outcome import Busy, Fenced, Outcome, Published, Reused, Waiting, Withheld
+from sh_core.partitions import Unpartitioned
 from sh_core.records import Action, ArrivalShare
 from sh_core.table import Table
 from sh_core.verdict import Broken, Held, Level, RuleBreach, Unknown, Verdict
@@ -123,29 +122,22 @@ def _figures(rows: int, root: str, quarantined: int, shares: Sequence[ArrivalSha
 
 def input_tags(
     instance: dg.DagsterInstance, table: Table, graph: Graph, partitions: Collection[str]
-) -> dict[str, dict[str, str]]:
+) -> dict[str, Tags]:
     """The tags that Dagster's staleness marks read: per partition, which code and which inputs its content comes from.
 
     To be taken before the inputs are read: should one of them change in between, the mark errs towards stale. A feed's
     are added when its arrivals are told.
     """
-    version = spec_version(table)
-    tags: dict[str, dict[str, str]] = {p: {"dagster/code_version": version} for p in partitions}
-    for name, window in windows(table).items():
-        key, source = table_key(name), graph[name].partitions
-        read = {p: mapped(window, table.partitions, source, p) for p in partitions}
-        asked = {u for of_one in read.values() for u in of_one}
-        ids, versions = latest_ids(instance, key, asked), latest_data_versions(instance, key, asked)
-        for p, of_one in read.items():
-            # Dagster keeps one pointer per input, however many of its partitions were read: the newest event of them.
-            newest = max((u for u in of_one if u in ids), key=ids.__getitem__, default="")
-            tags[p] |= _input_tags(key, versions.get(newest, "NULL"), ids.get(newest, NOTHING_SEEN))
-    return tags
+    tags = {"dagster/code_version": spec_version(table)}
+    for name in dict.fromkeys(given.table for given in table.reads):
+        whole = isinstance(graph[name].partitions, Unpartitioned)
+        tags |= _input_tags(table_key(name), *newest_event(instance, table_key(name), whole=whole))
+    return dict.fromkeys(partitions, tags)
 
 
-def _input_tags(key: dg.AssetKey, version: str, pointer: int | str) -> dict[str, str]:
+def _input_tags(key: dg.AssetKey, version: str, pointer: str) -> dict[str, str]:
     name = key.to_user_string()
-    return {f"dagster/input_data_version/{name}": version, f"dagster/input_event_pointer/{name}": str(pointer)}
+    return {f"dagster/input_data_version/{name}": version, f"dagster/input_event_pointer/{name}": pointer}
 
 
 def tell(

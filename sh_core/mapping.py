@@ -20,6 +20,9 @@ class Window:
     upstream set does not have (before its start, say) are left out, and nobody waits for them. A table without
     partitions is read whole.
 
+    The periods counted are always those of the upstream table, whatever the length of one's own: ``Window(-6, 0)`` of a
+    daily table is, for a month, its days and the six before.
+
     Attributes:
         first: Upstream periods by which the window's beginning is moved; negative is earlier.
         last: The same for its end.

@@ -152,7 +152,10 @@ def stg_rides(raw_rides: pl.LazyFrame) -> pl.LazyFrame:
     typed = parse(
         raw_rides,
         ride=integer("ride"),
-        **{name: text(name) for name in ("bike", "city", "stop_from", "stop_to")},
+        bike=text("bike"),
+        city=text("city"),
+        stop_from=text("stop_from"),
+        stop_to=text("stop_to"),
         minutes=integer("minutes"),
     )
     return pl.concat([typed, raw_rides.select("date")], how="horizontal")
