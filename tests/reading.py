@@ -220,7 +220,7 @@ def _rides(rows: pl.LazyFrame, name: str) -> pl.LazyFrame:
 
 
 def _day_of(rows: pl.LazyFrame) -> pl.LazyFrame:
-    return rows.select(pl.col("date").first())
+    return rows.select("date").head(1)
 
 
 @table(
