@@ -89,7 +89,7 @@ def _materialize(
     counts, failed = Counter[str](), list[Outcome]()
     rest = iter(_partitions(context, table))
     while keys := list(islice(rest, CHUNK)):
-        tags = telling.input_tags(context.instance, table, keys)
+        tags = telling.input_tags(context.instance, table, engine.graph, keys)
         outcomes = list(engine.materialize(table.name, keys, run_id=f"{context.run.run_id}:{table.name}", force=force))
         if on_outcome is not None:
             for outcome in outcomes:

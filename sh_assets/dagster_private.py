@@ -25,6 +25,16 @@ _REPOSITORY = "__repository__"
 _SILENT_CONSOLE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 
 
+NEVER_OUTDATED = "NULL"
+"""No pointer to an event of an input: Dagster then compares the newest event with itself, and finds nothing new. That
+suits a feed: we say ourselves which of its arrivals were read."""
+
+_NOTHING_SEEN = "1"
+"""Pointer into an input that has no event yet: whatever comes is new."""
+
+_OF_MANY = "UNKNOWN"
+"""Dagster's word for the data version of an input of which many partitions may have been read."""
+
 # ---- reading many events
 
 
@@ -70,6 +80,24 @@ def latest_data_versions(
         asset, dg.DagsterEventType.ASSET_MATERIALIZATION, [tag], list(partitions)
     )
     return {partition: tags[tag] for partition, tags in found.items() if tag in tags}
+
+
+def newest_event(instance: dg.DagsterInstance, asset: dg.AssetKey, *, whole: bool) -> tuple[str, str]:
+    """What Dagster compares an input with, to find readers stale: its data version, and a pointer to its newest event.
+
+    Of an asset with partitions Dagster looks at the pointer only. It asks of each partition that was read whether there
+    is an event behind the pointer that changed the data version, so one pointer serves all of them.
+
+    Args:
+        instance: Where events are.
+        asset: The input.
+        whole: Whether it has no partitions.
+    """
+    newest = _newest(instance, asset)
+    pointer = str(newest[0].storage_id) if newest else _NOTHING_SEEN
+    if not whole:
+        return _OF_MANY, pointer
+    return latest_data_versions(instance, asset, (WHOLE,)).get(WHOLE, "NULL"), pointer
 
 
 def _newest(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Sequence[dg.EventLogRecord]:

@@ -5,7 +5,7 @@ Belongs here: partitions, asset and check specs, column schemas, code versions. 
 """
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -47,29 +47,53 @@ def upstream(table: Table, graph: Graph) -> list[dg.AssetDep]:
     """What a table is computed from, and which partitions of it each of its own needs."""
     if table.feed is not None:
         return [dg.AssetDep(feed_key(table.feed))]
-    windows: dict[str, list[Window]] = {}
-    for given in table.reads:
-        windows.setdefault(given.table, []).append(given.window)
     return [
         dg.AssetDep(table_key(name), partition_mapping=partition_mapping(of, table.partitions, graph[name].partitions))
-        for name, of in windows.items()
+        for name, of in windows(table).items()
     ]
 
 
-def partition_mapping(
-    windows: Sequence[Window], downstream: Partitions, upstream: Partitions
-) -> dg.PartitionMapping | None:
-    """Dagster's mapping that names the same partitions; of several windows on one table, what spans them all."""
+def windows(table: Table) -> dict[str, Window]:
+    """Per upstream table the window that Dagster is told: an asset has one mapping per upstream asset.
+
+    Where several arguments read one table, it spans all of theirs, and what may lie between.
+    """
+    spans: dict[str, Window] = {}
+    for given in table.reads:
+        one, other = given.window, spans.get(given.table, given.window)
+        spans[given.table] = Window(min(one.first, other.first), max(one.last, other.last))
+    return spans
+
+
+def partition_mapping(window: Window, downstream: Partitions, upstream: Partitions) -> dg.PartitionMapping | None:
+    """Dagster's mapping that names the same partitions, or covers them.
+
+    Dagster moves a window by periods of the table that reads; a ``Window`` is moved by periods of the table that is
+    read, so that a month can read the six days before it. Where the two are not of one length, the mapping covers what
+    is read: Dagster shows that month as reading all of the month before.
+    """
     if isinstance(upstream, Unpartitioned) or isinstance(downstream, Unpartitioned):
         return None  # Dagster takes the whole of a table without partitions by itself
     with warnings.catch_warnings():
         # A parameter in beta; the release of Dagster is pinned, and a test compares the mappings with our own.
         warnings.simplefilter("ignore", dg.BetaWarning)
         return dg.TimeWindowPartitionMapping(
-            start_offset=min(w.first for w in windows),
-            end_offset=max(w.last for w in windows),
+            start_offset=_moved(window.first, downstream, upstream),
+            end_offset=-_moved(-window.last, downstream, upstream),
             allow_nonexistent_upstream_partitions=True,
         )
+
+
+_DAYS: dict[type[Periods], tuple[int, int]] = {Daily: (1, 1), Weekly: (7, 7), Monthly: (28, 31)}
+"""Days of the shortest and of the longest period."""
+
+
+def _moved(n: int, downstream: Periods, upstream: Periods) -> int:
+    """The latest move by downstream periods that is nowhere later than one by ``n`` upstream periods."""
+    if type(downstream) is type(upstream):
+        return n
+    (least, most), (at_least, at_most) = _DAYS[type(upstream)], _DAYS[type(downstream)]
+    return n * most // at_least if n < 0 else n * least // at_most
 
 
 def partitions_definition(partitions: Partitions) -> dg.TimeWindowPartitionsDefinition | None:

@@ -17,12 +17,19 @@ import dagster as dg
 
 from sh_assets import wording
 from sh_assets.dagster_events import one_transaction
-from sh_assets.dagster_private import Target, latest_data_versions, latest_ids, latest_materializations
+from sh_assets.dagster_private import (
+    NEVER_OUTDATED,
+    Target,
+    latest_data_versions,
+    latest_materializations,
+    newest_event,
+)
 from sh_assets.describing import feed_key, partition_name, spec_version, table_key
 from sh_core.feed import Feed
-from sh_core.mapping import SAME
+from sh_core.graph import Graph
 from sh_core.masking import sample
 from sh_core.outcome import Busy, Fenced, Outcome, Published, Reused, Waiting, Withheld
+from sh_core.partitions import Unpartitioned
 from sh_core.records import Action, ArrivalShare
 from sh_core.table import Table
 from sh_core.verdict import Broken, Held, Level, RuleBreach, Unknown, Verdict
@@ -113,24 +120,19 @@ def _figures(rows: int, root: str, quarantined: int, shares: Sequence[ArrivalSha
 # ---- telling it
 
 
-def input_tags(instance: dg.DagsterInstance, table: Table, partitions: Collection[str]) -> dict[str, dict[str, str]]:
+def input_tags(
+    instance: dg.DagsterInstance, table: Table, graph: Graph, partitions: Collection[str]
+) -> dict[str, Tags]:
     """The tags that Dagster's staleness marks read: per partition, which code and which inputs its content comes from.
 
-    To be taken before the inputs are read: should one of them change in between, the mark errs towards stale.
+    To be taken before the inputs are read: should one of them change in between, the mark errs towards stale. A feed's
+    are added when its arrivals are told.
     """
-    version = spec_version(table)
-    tags: dict[str, dict[str, str]] = {p: {"dagster/code_version": version} for p in partitions}
-    for source in table.reads:
-        if source.window != SAME:
-            continue
-        key = table_key(source.table)
-        ids, versions = latest_ids(instance, key, partitions), latest_data_versions(instance, key, partitions)
-        for p in partitions:
-            tags[p] |= _input_tags(key, versions.get(p, "NULL"), str(ids.get(p, "NULL")))
-    if table.feed is not None:
-        for p in partitions:
-            tags[p] |= _input_tags(feed_key(table.feed), "INITIAL", "NULL")
-    return tags
+    tags = {"dagster/code_version": spec_version(table)}
+    for name in dict.fromkeys(given.table for given in table.reads):
+        whole = isinstance(graph[name].partitions, Unpartitioned)
+        tags |= _input_tags(table_key(name), *newest_event(instance, table_key(name), whole=whole))
+    return dict.fromkeys(partitions, tags)
 
 
 def _input_tags(key: dg.AssetKey, version: str, pointer: str) -> dict[str, str]:
@@ -153,12 +155,13 @@ def tell(
     key = table_key(table.name)
     with one_transaction(context.instance):
         if context.selected_asset_keys:
-            if table.feed is not None:
-                _tell_arrivals(context, table.feed, [t.partition for t in told], ledger)
+            partitions = [t.partition for t in told]
+            of_feed = {} if table.feed is None else _tell_arrivals(context, table.feed, partitions, ledger)
             for t in told:
                 if t.version is not None:
                     named = partition_name(table.partitions, t.partition)
-                    context.log_event(_materialization(key, named, t, t.version, tags[t.partition]))
+                    all_tags = {**tags[t.partition], **of_feed.get(t.partition, {})}
+                    context.log_event(_materialization(key, named, t, t.version, all_tags))
         wanted = {check.name for check in context.selected_asset_check_keys}
         newest = latest_materializations(context.instance, key, [t.partition for t in told]) if wanted else {}
         for t in told:
@@ -167,8 +170,10 @@ def tell(
                     context.log_event(evaluation)
 
 
-def _tell_arrivals(context: dg.AssetExecutionContext, feed: Feed, partitions: Collection[str], ledger: Ledger) -> None:
-    """Let the feed's own asset show which files have come, each content once."""
+def _tell_arrivals(
+    context: dg.AssetExecutionContext, feed: Feed, partitions: Collection[str], ledger: Ledger
+) -> dict[str, Tags]:
+    """Let the feed's own asset show which files have come, each content once; returns the tags that point to them."""
     key, arrivals = feed_key(feed), ledger.arrivals.current(feed.name, partitions)
     shown = latest_data_versions(context.instance, key, partitions)
     for partition, arrival in arrivals.items():
@@ -182,6 +187,7 @@ def _tell_arrivals(context: dg.AssetExecutionContext, feed: Feed, partitions: Co
             tags = {"dagster/data_version": arrival.sha256}
             named = partition_name(feed.partitions, partition)
             context.log_event(dg.AssetMaterialization(key, partition=named, metadata=metadata, tags=tags))
+    return {p: _input_tags(key, arrival.sha256, NEVER_OUTDATED) for p, arrival in arrivals.items()}
 
 
 def _materialization(

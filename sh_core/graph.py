@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from graphlib import CycleError, TopologicalSorter
 
-from sh_core.columns import is_system
+from sh_core.contract import Reference
 from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
 from sh_core.inputs import Input, refuse_lookup
@@ -86,7 +86,7 @@ def _check_inputs(table: Table, by_name: dict[str, Table]) -> None:
             msg = f"table {table.name} reads {given.table}, which is not declared"
             raise DeclarationError(msg)
         source = by_name[given.table]
-        missing = sorted(c for c in given.columns or () if c not in source.contract.columns and not is_system(c))
+        missing = sorted(c for c in given.columns or () if c not in source.contract.columns)
         if missing:
             msg = f"table {table.name} reads {', '.join(missing)} of {given.table}, which has no such column"
             raise DeclarationError(msg)
@@ -97,14 +97,27 @@ def _check_inputs(table: Table, by_name: dict[str, Table]) -> None:
         if table.station is Station.STAGED and given in table.inputs and _picks(table, given, source):
             msg = f"staged table {table.name} must read {given.table} as it is, same partition: every row counts once"
             raise DeclarationError(msg)
-    for reference in table.contract.references:
-        key = by_name[reference.table].contract.key
-        if len(key) != len(reference.columns):
-            msg = (
-                f"table {table.name}: {', '.join(reference.columns)} refers to {reference.table}, whose key is "
-                f"{', '.join(key) or 'nothing'}: name a column for each"
-            )
+        if table.station is Station.STAGED and given in table.inputs and not source.keeps_lineage:
+            msg = f"staged table {table.name} reads {given.table}, whose rows have no file and line: read a raw table"
             raise DeclarationError(msg)
+    for reference in table.contract.references:
+        _check_reference(table, reference, by_name[reference.table])
+
+
+def _check_reference(table: Table, reference: Reference, source: Table) -> None:
+    refers = f"table {table.name}: {', '.join(reference.columns)} refers to {reference.table}"
+    key, theirs, mine = source.contract.key, source.contract.schema, table.contract.schema
+    if len(key) != len(reference.columns):
+        msg = f"{refers}, whose key is {', '.join(key) or 'nothing'}: name a column for each"
+        raise DeclarationError(msg)
+    differ = [
+        f"{m} is {mine[m]}, {k} is {theirs[k]}"
+        for m, k in zip(reference.columns, key, strict=True)
+        if mine[m] != theirs[k]
+    ]
+    if differ:
+        msg = f"{refers}, but their types differ ({'; '.join(differ)}): nothing would ever match"
+        raise DeclarationError(msg)
 
 
 def _picks(table: Table, given: Input, source: Table) -> bool:

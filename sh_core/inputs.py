@@ -88,11 +88,14 @@ class Input:
         return self.argument or self.table
 
     @property
-    def restriction(self) -> str:
-        """Which rows are handed over, in words that a trace can hold; empty for all of them."""
-        if self.lookup is None:
-            return ""
-        return f"{', '.join(self.lookup.columns)} of {self.lookup.driver}"
+    def role(self) -> str:
+        """Which rows are handed over and as what, in words that a trace can hold.
+
+        Empty for all rows under the table's own name. The argument counts, because a declaration is not part of the
+        code: without it, two arguments could be exchanged there and every trace would stay what it was.
+        """
+        picked = "" if self.lookup is None else f"{', '.join(self.lookup.columns)} of {self.lookup.driver}"
+        return picked if self.name == self.table else f"{picked} as {self.name}".lstrip()
 
 
 def refuse_lookup(given: Input, source: "Table", driver: "Table | None", declared: Input | None) -> str | None:

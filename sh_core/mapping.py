@@ -20,6 +20,9 @@ class Window:
     upstream set does not have (before its start, say) are left out, and nobody waits for them. A table without
     partitions is read whole.
 
+    The periods counted are always those of the upstream table, whatever the length of one's own: ``Window(-6, 0)`` of a
+    daily table is, for a month, its days and the six before.
+
     Attributes:
         first: Upstream periods by which the window's beginning is moved; negative is earlier.
         last: The same for its end.
@@ -61,7 +64,7 @@ def refuse(window: Window, downstream: Partitions, upstream: Partitions) -> str 
         return None if window == SAME else "has no partitions, so it is read whole: leave the window out"
     if isinstance(downstream, Unpartitioned):
         return _NO_PERIOD
-    if type(upstream) is type(downstream) and window.last < window.first:
+    if window.last < window.first and width(downstream, upstream) == 1:
         return f"would be read from {window.first} to {window.last}, which is nothing: the first comes first"
     return None
 

@@ -42,7 +42,7 @@ def unmatched(
     return {
         partition: _breach(reference, judged[partition], known, pii)
         for partition, count in lost.group_by(_PARTITION).len().iter_rows()
-        if count > reference.max_missing * judged[partition].height
+        if count / judged[partition].height > reference.max_missing
     }
 
 

@@ -24,7 +24,7 @@ from sh_core.contract import Contract, raw_contract
 from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
 from sh_core.inputs import Input
-from sh_core.partitions import Partitions
+from sh_core.partitions import Partitions, Unpartitioned
 
 Transform = Callable[..., pl.LazyFrame]
 """A pure function: one LazyFrame per input, by argument name; returns the rows of one partition."""
@@ -81,6 +81,11 @@ class Table:
         if self.transform is not None and column is not None and column not in self.contract.columns:
             msg = f"table {self.name}: the contract lacks the partition column {column!r}"
             raise DeclarationError(msg)
+        if not isinstance(self.partitions, Unpartitioned):
+            has, must = self.contract.schema[self.partitions.column], self.partitions.dtype
+            if has != must:
+                msg = f"table {self.name}: the partition column {column!r} must be {must}; in the contract it is {has}"
+                raise DeclarationError(msg)
 
     @cached_property
     def consulted(self) -> tuple[Input, ...]:

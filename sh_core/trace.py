@@ -21,7 +21,8 @@ class Read:
         partition: Partition key of the source.
         columns: Columns handed over, sorted; empty means the whole content (a feed's file).
         digest: Version of exactly these columns (of exactly these rows) of that partition, or ``ABSENT``.
-        rows: Which rows, in words (``Input.restriction``); empty means all of them.
+        rows: Which rows and as which argument, in words (``Input.role``); empty means all of them, as the argument of
+            the source's name.
     """
 
     source: str

@@ -138,7 +138,7 @@ class PartitionedDelta:
             partitions: Whose transaction versions are wanted.
 
         Raises:
-            DeclarationError: If a declared column has another type in the table.
+            DeclarationError: If a declared column has another type in the table, or the table other partitions.
             StoreError: If a partition has more than one live file.
         """
         return self._state(self._open(), partitions)
@@ -321,10 +321,10 @@ class PartitionedDelta:
     def _open(self) -> DeltaTable:
         """The table at its newest version, created or widened to the declared columns where needed."""
         try:
-            delta = DeltaTable(self.folder)
+            delta = self._found()
         except TableNotFoundError:
             self._create()
-            delta = DeltaTable(self.folder)
+            delta = self._found()
         have = {f.name: f for f in delta.schema().fields}
         want = {f.name: f for f in self._schema.fields}
         changed = sorted(name for name in want.keys() & have.keys() if want[name].type != have[name].type)
@@ -338,6 +338,18 @@ class PartitionedDelta:
         if new:
             delta.alter.add_columns(new)
             delta = DeltaTable(self.folder)
+        return delta
+
+    def _found(self) -> DeltaTable:
+        """The table at its newest version, which must be laid out as declared."""
+        delta = DeltaTable(self.folder)
+        was, now = delta.metadata().partition_columns, list(self._column)
+        if was != now:
+            msg = (
+                f"table {self.folder.name}: it is partitioned by {', '.join(was) or 'nothing'} and declared with "
+                f"{', '.join(now) or 'nothing'}; a table cannot change that in place: give it a new name"
+            )
+            raise DeclarationError(msg)
         return delta
 
     def _create(self) -> None:
@@ -367,9 +379,10 @@ class PartitionedDelta:
 
         Raises:
             StoreError: If a partition has more than one live file, which no publish leaves behind.
+            DeclarationError: If the table is partitioned by another column than declared.
         """
         try:
-            delta = DeltaTable(self.folder)
+            delta = self._found()
         except TableNotFoundError:
             return TableState({}, dict.fromkeys(partitions, 0))
         return self._state(delta, partitions)

@@ -82,7 +82,7 @@ class Sighting:
                     digest = ABSENT
                 else:
                     digest = snapshots[p].version.of(columns) if picked is None else picked.digests[partition, p]
-                found.add(Read(given.table, p, columns, digest, given.restriction))
+                found.add(Read(given.table, p, columns, digest, given.role))
         return frozenset(found)
 
     def load(self, partitions: Collection[str]) -> dict[str, Frames]:
@@ -209,28 +209,17 @@ _KEY, _PARTITION, _PAIR = "_sh_key", "_sh_partition", "_sh_pair"
 
 def _pick(sighting: Sighting, given: Input, keys: Sequence[str]) -> _Picked:
     """The looked-up rows of one input, for partitions whose inputs are all there: one pass over all of them."""
-    lookup, source = given.lookup, sighting.upstream[given.table]
-    driving = next(i for i in sighting.table.inputs if lookup is not None and i.name == lookup.driver)
-    on = list(lookup.columns if lookup is not None else ())
+    source = sighting.upstream[given.table]
     columns = handed_over(given, source)
     present = {key: sighting.present(given, key) for key in keys}
     pairs = [(key, p) for key in keys for p in present[key]]
     needed = list(dict.fromkeys(p for _, p in pairs))
     rows, spans = sighting.read(given.table, needed, columns)
     rows = rows.with_columns(_numbered(_PARTITION, [spans[p][1] for p in needed]))
-    occurring = _occurring(sighting, driving, on, keys)
-    place, number = {p: i for i, p in enumerate(needed)}, {key: i for i, key in enumerate(keys)}
-    paired = pl.DataFrame(
-        {
-            _PAIR: range(len(pairs)),
-            _KEY: [number[key] for key, _ in pairs],
-            _PARTITION: [place[p] for _, p in pairs],
-        },
-        schema=dict.fromkeys((_PAIR, _KEY, _PARTITION), pl.UInt32()),
-    )
+    occurring = _occurring(sighting, given, keys)
     found = (
-        occurring.join(paired, on=_KEY)
-        .join(rows, left_on=[_PARTITION, *on], right_on=[_PARTITION, *source.contract.key], coalesce=False)
+        occurring.join(_paired(pairs, keys, needed).with_row_index(_PAIR), on=_KEY)
+        .join(rows, on=[_PARTITION, *source.contract.key])
         .sort(_PAIR, *source.contract.key)
     )
     group = found[_PAIR]
@@ -245,15 +234,32 @@ def _pick(sighting: Sighting, given: Input, keys: Sequence[str]) -> _Picked:
     )
 
 
-def _occurring(sighting: Sighting, driving: Input, on: list[str], keys: Sequence[str]) -> pl.DataFrame:
-    """Per partition to compute, every combination of values that occurs in the driving columns."""
-    present = {key: sighting.present(driving, key) for key in keys}
-    needed = list(dict.fromkeys(p for found in present.values() for p in found))
-    rows, spans = sighting.read(driving.table, needed, on)
-    frames = [rows.slice(*spans[p]) for key in keys for p in present[key]]
-    heights = [sum(spans[p][1] for p in present[key]) for key in keys]
-    whole = _joined(frames, rows).with_columns(_numbered(_KEY, heights))
-    return whole.drop_nulls(on).unique()
+def _occurring(sighting: Sighting, given: Input, keys: Sequence[str]) -> pl.DataFrame:
+    """Per partition to compute, every key of the looked-up table that occurs in the driving columns.
+
+    Under the names of that key, so that nothing of the driver can be taken for a column of the looked-up table.
+    """
+    lookup, key_columns = given.lookup, sighting.upstream[given.table].contract.key
+    driving = next(i for i in sighting.table.inputs if lookup is not None and i.name == lookup.driver)
+    on = dict(zip(key_columns, lookup.columns if lookup is not None else (), strict=True))
+    pairs = [(key, p) for key in keys for p in sighting.present(driving, key)]
+    needed = list(dict.fromkeys(p for _, p in pairs))
+    rows, spans = sighting.read(driving.table, needed, list(dict.fromkeys(on.values())))
+    # Each input partition once, however many windows hold it.
+    once = rows.select(
+        _numbered(_PARTITION, [spans[p][1] for p in needed]), *(pl.col(c).alias(k) for k, c in on.items())
+    )
+    once = once.drop_nulls().unique()
+    return once.join(_paired(pairs, keys, needed), on=_PARTITION).drop(_PARTITION).unique()
+
+
+def _paired(pairs: Sequence[tuple[str, str]], keys: Sequence[str], needed: Sequence[str]) -> pl.DataFrame:
+    """Which partition to compute reads which input partition, each by its place."""
+    place, number = {p: i for i, p in enumerate(needed)}, {key: i for i, key in enumerate(keys)}
+    return pl.DataFrame(
+        {_KEY: [number[key] for key, _ in pairs], _PARTITION: [place[p] for _, p in pairs]},
+        schema={_KEY: pl.UInt32(), _PARTITION: pl.UInt32()},
+    )
 
 
 def _numbered(name: str, heights: Sequence[int]) -> pl.Series:

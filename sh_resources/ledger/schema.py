@@ -130,7 +130,7 @@ reads = Table(
     Column("partition_key", Name, nullable=False),
     Column("column_set_id", Name, ForeignKey("ledger_column_sets.id"), nullable=False),
     Column("digest", Name, nullable=False),
-    Column("picked", Name, nullable=False, server_default=""),  # which rows, in words; empty for all
+    Column("picked", Name, nullable=False, server_default=""),  # which rows and as what, in words
     PrimaryKeyConstraint("trace_digest", "source", "partition_key", "column_set_id", "picked"),
 )
 

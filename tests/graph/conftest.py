@@ -1,5 +1,6 @@
 import shutil
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +40,26 @@ def world(tmp_path: Path, instance: dg.DagsterInstance) -> World:
     return World.at(tmp_path / "home", instance)
 
 
-@pytest.fixture
-def ask(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[Ask]:
+@contextmanager
+def asking(instance: dg.DagsterInstance, home: Path, tables: str) -> Iterator[Ask]:
     """What the web interface would be answered, by GraphQL, from definitions loaded as `dagster dev` loads them."""
-    monkeypatch.setenv("SELFHEAL_HOME", str(world.home))
-    monkeypatch.setenv("SELFHEAL_TABLES", "tests.graph.domain")
-    code = LoadableTargetOrigin(module_name="sh_defs.definitions")
-    origin = InProcessCodeLocationOrigin(loadable_target_origin=code, location_name=LOCATION)
-    with WorkspaceProcessContext(world.instance, InProcessWorkspaceLoadTarget(origin)) as process:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("SELFHEAL_HOME", str(home))
+        patched.setenv("SELFHEAL_TABLES", tables)
+        code = LoadableTargetOrigin(module_name="sh_defs.definitions")
+        origin = InProcessCodeLocationOrigin(loadable_target_origin=code, location_name=LOCATION)
+        with WorkspaceProcessContext(instance, InProcessWorkspaceLoadTarget(origin)) as process:
 
-        def answer(query: str) -> dict[str, Any]:
-            result = execute_dagster_graphql(process.create_request_context(), query)
-            assert not result.errors, result.errors
-            return dict(result.data)
+            def answer(query: str) -> dict[str, Any]:
+                result = execute_dagster_graphql(process.create_request_context(), query)
+                assert not result.errors, result.errors
+                return dict(result.data)
 
+            yield answer
+
+
+@pytest.fixture
+def ask(world: World) -> Iterator[Ask]:
+    """The web interface over the hotel."""
+    with asking(world.instance, world.home, "tests.graph.domain") as answer:
         yield answer
