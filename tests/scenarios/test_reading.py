@@ -241,7 +241,7 @@ def test_rows_without_a_value_look_nothing_up(home: Path) -> None:
     first, second = published(engine, "ride_details", [D[0]])
     assert (first["colour"], first["zone_from"], first["degrees"]) == (None, None, None)
     assert (second["colour"], second["zone_from"], second["degrees"]) == ("red", None, None)
-    deliver(home, STOPS, [(city, stop, zone + 10, to) for city, stop, zone, to in GOOD_STOPS])
+    deliver(home, STOPS, [(city, stop, 10 + i, to) for i, (city, stop, _, to) in enumerate(GOOD_STOPS)])
     deliver(home, WEATHER, [("Bern", 0)], D[0])
     outcomes = run_all(engine)
     assert executed(outcomes["ride_details"]) == ALL[1:]
