@@ -204,8 +204,8 @@ def _missing(
             case Required():
                 gaps += absent
             case Partial(min_present):
-                if len(asked) - len(absent) < min(min_present, len(asked)):
-                    gaps += absent
+                if len(asked) - len(absent) < min_present:
+                    gaps += absent  # none, where fewer exist and all of them are there
     return tuple(dict.fromkeys(gaps))
 
 
