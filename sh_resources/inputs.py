@@ -56,6 +56,7 @@ class Sighting:
         wanted: Per argument, per partition to compute, the input partitions that it reads.
         missing: Per partition that cannot be computed now: what is not there, in words.
         picked: Per argument that is looked up, its rows.
+        digests: Per argument and input partition, its version, as far as it was asked for.
     """
 
     table: Table
@@ -66,6 +67,7 @@ class Sighting:
     wanted: Mapping[str, Mapping[str, tuple[str, ...]]]
     missing: Mapping[str, tuple[str, ...]]
     picked: dict[str, _Picked] = field(default_factory=dict)
+    digests: dict[tuple[str, str], str] = field(default_factory=dict)
 
     def present(self, given: Input, partition: str) -> list[str]:
         """Partitions of one input that a partition reads and that are published."""
@@ -76,14 +78,23 @@ class Sighting:
         found = set[Read]()
         for given in self.table.reads:
             columns = tuple(sorted(handed_over(given, self.upstream[given.table])))
-            snapshots, picked = self.snapshots[given.table], self.picked.get(given.name)
+            snapshots, picked, role = self.snapshots[given.table], self.picked.get(given.name), given.role
             for p in self.wanted[given.name][partition]:
                 if p not in snapshots:
                     digest = ABSENT
+                elif picked is not None:
+                    digest = picked.digests[partition, p]
                 else:
-                    digest = snapshots[p].version.of(columns) if picked is None else picked.digests[partition, p]
-                found.add(Read(given.table, p, columns, digest, given.role))
+                    digest = self._digest(given, columns, p)
+                found.add(Read(given.table, p, columns, digest, role))
         return frozenset(found)
+
+    def _digest(self, given: Input, columns: tuple[str, ...], p: str) -> str:
+        """Version of some columns of an input partition, once for all windows that hold it."""
+        known = (given.name, p)
+        if known not in self.digests:
+            self.digests[known] = self.snapshots[given.table][p].version.of(columns)
+        return self.digests[known]
 
     def load(self, partitions: Collection[str]) -> dict[str, Frames]:
         """Read the inputs of many partitions, each file once.
@@ -193,8 +204,8 @@ def _missing(
             case Required():
                 gaps += absent
             case Partial(min_present):
-                if len(asked) - len(absent) < min(min_present, len(asked)):
-                    gaps += absent
+                if len(asked) - len(absent) < min_present:
+                    gaps += absent  # none, where fewer exist and all of them are there
     return tuple(dict.fromkeys(gaps))
 
 
@@ -203,8 +214,9 @@ def _joined(slices: Sequence[pl.DataFrame], like: pl.DataFrame) -> pl.DataFrame:
     return slices[0] if len(slices) == 1 else pl.concat(slices) if slices else like.clear()
 
 
-_KEY, _PARTITION, _PAIR = "_sh_key", "_sh_partition", "_sh_pair"
-"""Columns beside the user's while rows are looked up: the partition to compute, the input partition, both together."""
+_KEY, _PARTITION, _PAIR, _ROW = "_sh_key", "_sh_partition", "_sh_pair", "_sh_row"
+"""Columns beside the user's while rows are looked up: the partition to compute, the input partition, both together, and
+the looked-up row."""
 
 
 def _pick(sighting: Sighting, given: Input, keys: Sequence[str]) -> _Picked:
@@ -216,11 +228,14 @@ def _pick(sighting: Sighting, given: Input, keys: Sequence[str]) -> _Picked:
     needed = list(dict.fromkeys(p for _, p in pairs))
     rows, spans = sighting.read(given.table, needed, columns)
     rows = rows.with_columns(_numbered(_PARTITION, [spans[p][1] for p in needed]))
+    rows = rows.sort(_PARTITION, *source.contract.key).with_row_index(
+        _ROW
+    )  # so that numbers are sorted below, not keys
     occurring = _occurring(sighting, given, keys)
     found = (
         occurring.join(_paired(pairs, keys, needed).with_row_index(_PAIR), on=_KEY)
         .join(rows, on=[_PARTITION, *source.contract.key])
-        .sort(_PAIR, *source.contract.key)
+        .sort(_PAIR, _ROW)
     )
     group = found[_PAIR]
     found = found.select(columns)

@@ -4,6 +4,7 @@ The incident: Dagster's backfill believes that February reads the days of Januar
 inputs missing, and marks as current what is not.
 """
 
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from unittest import mock
 
@@ -87,6 +88,7 @@ def test_several_arguments_that_read_one_table_have_one_arrow_that_spans_them() 
     """Today, the two days before, and a week ago: Dagster has one mapping per upstream asset."""
     trends = GRAPH["city_trends"]
     assert windows(trends) == {"stg_rides": Window(-7, 0)}
+    assert windows(replace(trends, inputs=trends.inputs[::-1])) == {"stg_rides": Window(-7, 0)}
     days = trends.partitions
     assert isinstance(days, Daily)
     for key in list(days.keys()):

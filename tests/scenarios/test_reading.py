@@ -18,6 +18,7 @@ from sh_core.inputs import Input, Lookup
 from sh_core.mapping import Window
 from sh_core.outcome import Published, Reused, Waiting, Withheld
 from sh_core.table import Station, Table, table
+from sh_core.trace import ABSENT
 from sh_core.verdict import Broken
 from sh_resources.engine import Engine
 from tests.reading import (
@@ -159,6 +160,8 @@ def test_what_is_missing_is_done_without_and_made_good_when_it_comes(tmp_path: P
     assert executed(outcomes["mild_days"]) == [D[2], D[3], D[6], D[7], D[8], D[9]]
     assert executed(outcomes["ride_details"]) == ALL
     assert {r["degrees"] for r in published(engine, "ride_details", [D[3]])} == {None}
+    reads = engine.ledger.publications.current("ride_details", [D[3]])[D[3]].trace.reads
+    assert {r.partition for r in reads if r.digest == ABSENT} == {D[3]}  # that it did without is part of the trace
 
     deliver(tmp_path, WEATHER, (("Bern", 20),), D[4])
     outcomes = run_all(engine)
@@ -241,7 +244,7 @@ def test_rows_without_a_value_look_nothing_up(home: Path) -> None:
     first, second = published(engine, "ride_details", [D[0]])
     assert (first["colour"], first["zone_from"], first["degrees"]) == (None, None, None)
     assert (second["colour"], second["zone_from"], second["degrees"]) == ("red", None, None)
-    deliver(home, STOPS, [(city, stop, zone + 10, to) for city, stop, zone, to in GOOD_STOPS])
+    deliver(home, STOPS, [(city, stop, 10 + i, to) for i, (city, stop, _, to) in enumerate(GOOD_STOPS)])
     deliver(home, WEATHER, [("Bern", 0)], D[0])
     outcomes = run_all(engine)
     assert executed(outcomes["ride_details"]) == ALL[1:]
