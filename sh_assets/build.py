@@ -50,7 +50,7 @@ def build(
     Returns:
         Definitions that need an ``Engine`` as the resource ``engine``.
     """
-    feeds = [describe_feed(t, t.feed) for t in graph.tables if t.feed is not None]
+    feeds = [describe_feed(t.feed) for t in graph.tables if t.feed is not None]
     return [*feeds, *(_asset(table, graph, folder(table), on_outcome) for table in graph.tables)]
 
 

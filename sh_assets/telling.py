@@ -18,7 +18,8 @@ import dagster as dg
 from sh_assets import wording
 from sh_assets.dagster_events import one_transaction
 from sh_assets.dagster_private import Target, latest_data_versions, latest_ids, latest_materializations
-from sh_assets.describing import feed_key, partition_name, spec_version, table_key
+from sh_assets.describing import spec_version
+from sh_assets.keys import feed_key, partition_name, table_key
 from sh_core.feed import Feed
 from sh_core.mapping import SAME
 from sh_core.masking import sample

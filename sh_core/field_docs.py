@@ -1,7 +1,7 @@
 """Field docstrings: what a person wrote below a column of a model.
 
-Belongs here: finding those strings. Does not belong here: showing them. Invariant: a text is found under the column that
-it is written below, and nothing is run to find it.
+Belongs here: finding those strings. Does not belong here: showing them. Invariant: a text belongs to the field
+that it is written below, and nothing is run to find it.
 
 Python itself drops the string after an annotation, so it is read from the source of the class.
 """
@@ -10,6 +10,7 @@ import ast
 import inspect
 from collections.abc import Mapping
 from functools import cache
+from itertools import pairwise
 from textwrap import dedent
 
 
@@ -36,7 +37,7 @@ def _own(part: type) -> dict[str, str]:
         return {}
     body = tree.body if isinstance(tree, ast.ClassDef) else []
     found: dict[str, str] = {}
-    for field, below in zip(body, body[1:], strict=False):
+    for field, below in pairwise(body):
         match field, below:
             case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(text))):
                 found[name] = inspect.cleandoc(text)
