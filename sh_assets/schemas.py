@@ -130,7 +130,7 @@ def _comes_from(table: Table, graph: Graph, column: str) -> str:
     for source, columns in _by_table(_own_origins(table, graph, column)).items():
         sources.setdefault(columns, []).append(source)
     if not sources:
-        return ""
+        return "From what every column depends on." if shared_origins(table, graph) else ""
     of = " and ".join(f"{listed(columns)} of {', '.join(map(link, tables))}" for columns, tables in sources.items())
     ends = sorted(_delivered(table, graph, column))
     more = f" and {len(ends) - _LISTED} more" if len(ends) > _LISTED else ""
