@@ -23,6 +23,8 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_
 from sqlalchemy import Connection, Update, bindparam, create_engine
 from sqlalchemy.pool import NullPool
 
+from sh_assets.dagster_storage import EventLog
+
 BUSY_S = 60
 """Seconds that a transaction waits for other writers of Dagster's SQLite files, twice as long as Dagster's own do."""
 
@@ -64,7 +66,11 @@ def one_transaction(instance: dg.DagsterInstance) -> Iterator[bool]:
         RuntimeError: If the block went on after an event could not be written.
     """
     storage = instance.event_log_storage
-    if type(storage) is not SqliteEventLogStorage or "_connect" in vars(storage) or not _has_all_parts(storage):
+    if (
+        (type(storage) is not SqliteEventLogStorage and type(storage) is not EventLog)
+        or "_connect" in vars(storage)
+        or not _has_all_parts(storage)
+    ):
         yield False
         return
     with storage._db_lock, ExitStack() as stack:  # leaving the stack commits, or rolls back if anything was raised

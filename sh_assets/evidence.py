@@ -26,7 +26,7 @@ from sh_resources.ledger.codec import encode_verdict
 TOLD = "selfheal/told"
 """Tag of an observation: what it tells, in short."""
 
-_UTC = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d)(:00|:\d\d)(\.\d+)?\+00:00")
+_UTC = re.compile(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d)(:00|:\d\d)(\.\d+)?\+00:00")
 
 
 def of_breach(breach: RuleBreach, table: Table) -> dict[str, Any]:
@@ -65,14 +65,12 @@ def of_withheld(
     name = f"{table.name}:{partition}"
     metadata: dict[str, Any] = {
         "verdict": dg.MetadataValue.md(wording.withheld(verdict, table, judged)),
-        "last_good": dg.MetadataValue.md(wording.instead(last_good)),
-        **({"incident": dg.MetadataValue.md(since)} if since else {}),
+        "last_good": wording.instead(last_good),
+        **({"incident": since} if since else {}),
         **({"sample": sample} if sample else {}),
         **({"rows_broken": verdict.rows_broken} if isinstance(verdict, Broken) else {}),
         **({"quarantine": dg.MetadataValue.path(str(quarantine))} if _has_rows(breaches) else {}),
-        "more": dg.MetadataValue.md(
-            f"`selfheal show {name}`" + (f", `selfheal quarantine show {name}`" if _has_rows(breaches) else "")
-        ),
+        "more": f"selfheal show {name}" + (f", selfheal quarantine show {name}" if _has_rows(breaches) else ""),
     }
     mark = fingerprint(
         "sh-told-1", [encode_verdict(verdict), last_good.root if last_good else "", str(incident and incident.id)]
@@ -99,7 +97,7 @@ def _suspects(breach: RuleBreach, table: Table) -> list[str]:
 
 
 def as_table(
-    rows: Sequence[Mapping[str, Any]], table: Table, first: Iterable[str] = ()
+    rows: Sequence[Mapping[str, Any]], table: Table, first: Iterable[str] = (), *, rest: bool = True
 ) -> dg.TableMetadataValue | None:
     """Rows as a table: some columns first, then file, line and key, then the rest.
 
@@ -107,13 +105,14 @@ def as_table(
         rows: Masked rows, as ``masking.sample`` makes them.
         table: Whose rows they are.
         first: Columns to begin with; those that the rows lack are passed over.
+        rest: Whether to show what is not among the first, file, line and key. A wide table makes a page wide.
 
     Returns:
         None for no rows. The framework's columns are left out where they hold nothing.
     """
     there = dict.fromkeys(name for row in rows for name in row)
-    shown = [c for c in there if not is_system(c) or any(row.get(c) is not None for row in rows)]
-    wanted = dict.fromkeys([*first, FILE, LINE, *table.contract.key, *shown])
+    shown = [c for c in there if not is_system(c) or any(row.get(c) for row in rows)]
+    wanted = dict.fromkeys([*first, FILE, LINE, *table.contract.key, *(shown if rest else ())])
     columns = [c for c in wanted if c in shown]
     if not rows or not columns:
         return None

@@ -166,10 +166,7 @@ def _constraints(contract: Contract, column: str) -> dg.TableColumnConstraints:
     return dg.TableColumnConstraints(
         nullable=all(r.name != not_null for r in rules),
         unique=bool(unique),
-        other=[
-            *(["key"] if column in contract.key else []),
-            *(w.removeprefix(f"{column} ").removeprefix("must ").removeprefix("be ") for w in words),
-        ],
+        other=[w.removeprefix(f"{column} ").removeprefix("must ").removeprefix("be ") for w in words],
     )
 
 

@@ -16,6 +16,7 @@ import dagster as dg
 from sh_assets.dagster_private import latest_data_versions, latest_ids
 from sh_assets.describing import spec_version
 from sh_assets.keys import feed_key, table_key, windows
+from sh_core.feed import Feed
 from sh_core.graph import Graph
 from sh_core.mapping import mapped
 from sh_core.partitions import WHOLE, Unpartitioned
@@ -44,10 +45,18 @@ def input_tags(
             newest = max((ids[q] for q in found if q in ids), default=_NOTHING_YET)
             # Of an asset with partitions the version counts for nothing, but has to be there.
             tags[p] |= _tags(key, versions.get(WHOLE, "NULL"), str(newest))
-    if table.feed is not None:
-        for p in partitions:
-            tags[p] |= _tags(feed_key(table.feed), "INITIAL", "NULL")
     return tags
+
+
+def feed_tags(feed: Feed, read: str | None) -> Mapping[str, str]:
+    """The same of a raw table, once its file was read.
+
+    Args:
+        feed: The feed.
+        read: SHA-256 of the file, if it is the newest one; None if another has come since.
+    """
+    # Dagster looks for observations of a feed with partitions, of which there are none: its new files mark nothing.
+    return _tags(feed_key(feed), read or "replaced", "NULL")
 
 
 def _tags(key: dg.AssetKey, version: str, pointer: str) -> Mapping[str, str]:

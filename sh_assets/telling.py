@@ -27,12 +27,13 @@ from sh_assets.dagster_private import (
 )
 from sh_assets.evidence import TOLD, as_table, of_breach, of_withheld
 from sh_assets.keys import feed_key, partition_name, table_key
+from sh_assets.staleness import feed_tags
 from sh_assets.wording import LastGood
 from sh_core.feed import Feed
 from sh_core.masking import sample
 from sh_core.outcome import Busy, Fenced, Outcome, Published, Reused, Waiting, Withheld
 from sh_core.partitions import Unpartitioned
-from sh_core.records import Action, ArrivalShare, Snapshot
+from sh_core.records import Action, Arrival, ArrivalShare, Snapshot
 from sh_core.table import Table
 from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
 from sh_resources.engine import Engine
@@ -53,6 +54,7 @@ class Told:
         last_good: Where it is withheld, what readers see instead; None if they see nothing.
         judged: Rows that were judged; None if that is not known any more.
         facts: Figures for people, for the materialization.
+        shares: Row account per arrival that it was computed from.
     """
 
     partition: str
@@ -62,6 +64,7 @@ class Told:
     last_good: LastGood | None
     judged: int | None
     facts: Mapping[str, Any]
+    shares: Sequence[ArrivalShare]
 
 
 # ---- what there is to tell
@@ -77,10 +80,10 @@ def settled(outcomes: Iterable[Outcome], table: Table, ledger: Ledger) -> list[T
         match outcome:
             case Published(partition=key, attempt_id=attempt, verdict=verdict, version=version):
                 facts = _published(outcome, table)
-                told.append(Told(key, attempt, verdict, version.root, None, outcome.rows_judged, facts))
+                told.append(Told(key, attempt, verdict, version.root, None, outcome.rows_judged, facts, outcome.shares))
             case Withheld(partition=key, attempt_id=attempt, verdict=verdict, last_good=root):
                 last_good = None if root is None else _last_good(root, kept.get(key))
-                told.append(Told(key, attempt, verdict, None, last_good, outcome.rows_judged, {}))
+                told.append(Told(key, attempt, verdict, None, last_good, outcome.rows_judged, {}, ()))
             case Reused(partition=key):
                 reused[key] = outcome
             case Waiting() | Busy() | Fenced():
@@ -106,7 +109,8 @@ def recorded(partitions: Collection[str], table: Table, ledger: Ledger) -> list[
             facts = _figures(table, snapshot.version.rows, version, settlement.quarantined, settlement.shares)
             facts["executed"] = False
         judged = sum(s.arrived for s in settlement.shares) if settlement.shares else None
-        told.append(Told(key, settlement.attempt_id, settlement.verdict, version, last_good, judged, facts))
+        shares = settlement.shares
+        told.append(Told(key, settlement.attempt_id, settlement.verdict, version, last_good, judged, facts, shares))
     return told
 
 
@@ -154,7 +158,9 @@ def tell(
     with one_transaction(context.instance):
         if context.selected_asset_keys:
             if table.feed is not None:
-                _tell_arrivals(context, table.feed, [t.partition for t in told], engine.ledger)
+                arrivals = engine.ledger.arrivals.current(table.feed.name, [t.partition for t in told])
+                _tell_arrivals(context, table.feed, arrivals)
+                tags = {t.partition: {**tags[t.partition], **_read(table.feed, t, arrivals)} for t in told}
             for t in told:
                 if t.version is not None:
                     named = partition_name(table.partitions, t.partition)
@@ -191,10 +197,17 @@ def _tell_withheld(context: dg.AssetExecutionContext, table: Table, told: Sequen
             context.log_event(said)
 
 
-def _tell_arrivals(context: dg.AssetExecutionContext, feed: Feed, partitions: Collection[str], ledger: Ledger) -> None:
+def _read(feed: Feed, told: Told, arrivals: Mapping[str, Arrival]) -> Tags:
+    """Which file the content of a raw partition comes from."""
+    newest = arrivals.get(told.partition)
+    read = newest is not None and any(share.arrival_id == newest.id for share in told.shares)
+    return feed_tags(feed, newest.sha256 if newest is not None and read else None)
+
+
+def _tell_arrivals(context: dg.AssetExecutionContext, feed: Feed, arrivals: Mapping[str, Arrival]) -> None:
     """Let the feed's own asset show which files have come, each content once."""
-    key, arrivals = feed_key(feed), ledger.arrivals.current(feed.name, partitions)
-    shown = latest_data_versions(context.instance, key, partitions)
+    key = feed_key(feed)
+    shown = latest_data_versions(context.instance, key, list(arrivals))
     for partition, arrival in arrivals.items():
         if shown.get(partition) != arrival.sha256:
             metadata: dict[str, Any] = {

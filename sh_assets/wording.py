@@ -70,14 +70,14 @@ def broken(
         judged: Rows that were judged; None if that is not known any more.
     """
     if not withheld:
-        return f"{_found(breach)}. Set aside; all other rows are published."
+        return _paragraphs(_found(breach), "Set aside; all other rows are published")
     share = _share(verdict, table, judged) if breach.level is Level.ROW else ""
-    return f"{_found(breach)}. {share}{_withheld(last_good)}"
+    return _paragraphs(_found(breach), share, _withheld(last_good))
 
 
 def crashed(cause: str, last_good: LastGood | None) -> str:
     """Of a check that could not be evaluated."""
-    return f"The rule itself crashed: {cause}. {_withheld(last_good)}"
+    return _paragraphs(f"The rule itself crashed: {cause}", _withheld(last_good))
 
 
 def withheld(verdict: Verdict, table: Table, judged: int | None) -> str:
@@ -88,7 +88,7 @@ def withheld(verdict: Verdict, table: Table, judged: int | None) -> str:
         case Broken(breaches=breaches):
             items = [f"- `{b.rule}`: {_found(b)}" for b in breaches]
             share = _share(verdict, table, judged) if any(b.level is Level.ROW for b in breaches) else ""
-            return "\n".join([f"**Withheld.** {share}".rstrip(), "", *items])
+            return "\n".join(["**Withheld.**" + (f" {share}." if share else ""), "", *items])
         case Held():
             return "Nothing is broken"
         case _:
@@ -96,10 +96,10 @@ def withheld(verdict: Verdict, table: Table, judged: int | None) -> str:
 
 
 def instead(last_good: LastGood | None) -> str:
-    """What readers see of a withheld partition, as Markdown."""
+    """What readers see of a withheld partition."""
     if last_good is None:
         return "None: readers see nothing of this partition yet."
-    return f"**Readers keep** {_content(last_good)}, `{last_good.root}`"
+    return f"Readers keep {_content(last_good)} ({last_good.root})."
 
 
 def moment(when: datetime) -> str:
@@ -109,7 +109,12 @@ def moment(when: datetime) -> str:
 
 def _withheld(last_good: LastGood | None) -> str:
     seen = "readers see nothing of it yet" if last_good is None else f"readers keep {_content(last_good)}"
-    return f"The partition is withheld; {seen}."
+    return f"The partition is withheld; {seen}"
+
+
+def _paragraphs(*said: str) -> str:
+    """Sentences below each other: on a page beside a wide sample, one line of them would go out of sight."""
+    return "\n\n".join(f"{s}." for s in said if s)
 
 
 def _content(last_good: LastGood) -> str:
@@ -128,11 +133,11 @@ def _share(verdict: Broken, table: Table, judged: int | None) -> str:
                 return ""  # some other rule is the reason
             limit = f"at most {100 * max_fraction:.3g} % may be set aside"
             are = "is" if verdict.rows_broken == 1 else "are"
-            return f"In all, {verdict.rows_broken:,} of {judged:,} rows {are} broken, and {limit}. "
+            return f"In all, {verdict.rows_broken:,} of {judged:,} rows {are} broken, and {limit}"
         case Split():
             return ""
         case _:
-            return "No row of this table may be broken. "
+            return "No row of this table may be broken"
 
 
 def _found(breach: RuleBreach) -> str:
