@@ -15,7 +15,8 @@ another class, and is as slow as it is.
 # ruff: noqa: SLF001  # private access is what this module is for
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
 
 import dagster as dg
 from dagster._core.asset_graph_view.serializable_entity_subset import SerializableEntitySubset
@@ -28,7 +29,7 @@ from dagster._core.storage.asset_check_execution_record import (
 from dagster._core.storage.asset_check_state import AssetCheckState
 from dagster._core.storage.dagster_run import FINISHED_STATUSES, RunsFilter
 from dagster._core.storage.event_log.sqlite.sqlite_event_log import SqliteEventLogStorage
-from dagster._core.storage.sqlite_storage import DagsterSqliteStorage, SqliteStorageConfig
+from dagster._core.storage.sqlite_storage import DagsterSqliteStorage
 from dagster._serdes import ConfigurableClassData
 from typing_extensions import override
 
@@ -55,8 +56,7 @@ class EventLog(SqliteEventLogStorage):
         for info in self.get_asset_check_partition_info([key for key, _ in keys], after_storage_id=0):
             found[info.check_key].append(info)
         planned = {i.latest_planned_run_id for infos in found.values() for i in infos if _is_planned(i)}
-        over = RunsFilter(run_ids=list(planned), statuses=FINISHED_STATUSES)
-        ended = {run.run_id: run.status for run in self._instance.get_runs(filters=over)} if planned else {}
+        ended = self._ended(planned) if planned else {}
         subsets = _Subsets()
         states: dict[dg.AssetCheckKey, AssetCheckState] = {}
         for key, partitions in keys:
@@ -72,6 +72,11 @@ class EventLog(SqliteEventLogStorage):
             )
         return states
 
+    def _ended(self, runs: Collection[str]) -> Mapping[str, dg.DagsterRunStatus]:
+        """How those of some runs ended that have."""
+        over = RunsFilter(run_ids=list(runs), statuses=FINISHED_STATUSES)
+        return {run.run_id: run.status for run in self._instance.get_runs(filters=over)}
+
 
 class Storage(DagsterSqliteStorage):
     """Dagster's own storage in a folder, with the quicker event log."""
@@ -80,9 +85,8 @@ class Storage(DagsterSqliteStorage):
         super().__init__(base_dir, inst_data)
         self._event_log_storage = EventLog(self._event_log_storage._base_dir)
 
-    @override
     @classmethod
-    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: SqliteStorageConfig) -> "Storage":
+    def from_config_value(cls, inst_data: ConfigurableClassData | None, config_value: Mapping[str, Any]) -> "Storage":
         """Open it in ``base_dir``."""
         return cls.from_local(config_value["base_dir"], inst_data)
 

@@ -59,9 +59,7 @@ def of_withheld(
     breaches = verdict.breaches if isinstance(verdict, Broken) else ()
     first = next((b for b in breaches if b.sample), None)
     sample = first and as_table(first.sample, table, _suspects(first, table))
-    since = (
-        f"No. {incident.id}, since {wording.moment(incident.opened_utc)}: `{incident.cause_key}`" if incident else ""
-    )
+    since = f"No. {incident.id}, since {wording.moment(incident.opened_utc)}: {incident.cause_key}" if incident else ""
     name = f"{table.name}:{partition}"
     metadata: dict[str, Any] = {
         "verdict": dg.MetadataValue.md(wording.withheld(verdict, table, judged)),

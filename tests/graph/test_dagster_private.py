@@ -44,8 +44,9 @@ OURS = {
 }
 CHANCE = re.compile(
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32}\b|\b1\d{9}\.\d+|\b20\d\d(-\d\d){2} \d\d(:\d\d){2}\.\d+"
+    r"|\b20\d\d(-\d\d){2} \d\d:\d\d UTC|/\S+/home/quarantine/"
 )
-"""Ids made up, and times of the clock, of a run."""
+"""Ids made up, times of the clock and folders, of a run."""
 
 
 def tables(database: Path) -> dict[str, Rows]:
