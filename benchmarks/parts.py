@@ -63,7 +63,10 @@ ENGINE: Mapping[str, tuple[Where, ...]] = {
 
 DAGSTER: Mapping[str, tuple[Where, ...]] = {
     "Dagster definitions": (("sh_defs.definitions", "definitions"),),
-    "Dagster events": tuple(("sh_assets.telling", name) for name in ("input_tags", "settled", "tell")),
+    "Dagster events": (
+        ("sh_assets.staleness", "input_tags"),
+        *(("sh_assets.telling", name) for name in ("settled", "tell")),
+    ),
     "Dagster runs": (("sh_defs.running", "run_here"),),
 }
 """What comes on top of it through Dagster: our events of each partition, and everything else that Dagster does."""

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from sh_assets import telling, wording
+from sh_assets import staleness, telling, wording
 from sh_assets.dagster_private import let_downstream_run
 from sh_assets.describing import describe_checks, describe_feed, describe_table
 from sh_core.graph import Graph
@@ -50,7 +50,7 @@ def build(
     Returns:
         Definitions that need an ``Engine`` as the resource ``engine``.
     """
-    feeds = [describe_feed(t, t.feed) for t in graph.tables if t.feed is not None]
+    feeds = [describe_feed(t.feed) for t in graph.tables if t.feed is not None]
     return [*feeds, *(_asset(table, graph, folder(table), on_outcome) for table in graph.tables)]
 
 
@@ -67,7 +67,7 @@ def _asset(table: Table, graph: Graph, folder: Path, on_outcome: OnOutcome | Non
         engine: Engine = getattr(context.resources, ENGINE)
         if not context.selected_asset_keys:
             told = telling.recorded(_partitions(context, table), table, engine.ledger)
-            telling.tell(context, table, told, {}, engine.ledger)
+            telling.tell(context, table, told, {}, engine)
             return
         force = config.force or context.run.tags.get(FORCE_TAG) == "true"
         failed = _materialize(context, engine, table, on_outcome, force=force)
@@ -89,13 +89,13 @@ def _materialize(
     counts, failed = Counter[str](), list[Outcome]()
     rest = iter(_partitions(context, table))
     while keys := list(islice(rest, CHUNK)):
-        tags = telling.input_tags(context.instance, table, engine.graph, keys)
+        tags = staleness.input_tags(context.instance, table, engine.graph, keys)
         outcomes = list(engine.materialize(table.name, keys, run_id=f"{context.run.run_id}:{table.name}", force=force))
         if on_outcome is not None:
             for outcome in outcomes:
                 on_outcome(table, outcome)
         told = telling.settled(outcomes, table, engine.ledger)
-        telling.tell(context, table, told, tags, engine.ledger)
+        telling.tell(context, table, told, tags, engine)
         counts.update(wording.word(o) for o in outcomes)
         failed += wording.not_published(outcomes)
     context.log.info("%s: %s", table.name, wording.summary(counts))

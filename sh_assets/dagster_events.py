@@ -23,6 +23,8 @@ from dagster._core.storage.event_log.sqlite.sqlite_event_log import INDEX_SHARD_
 from sqlalchemy import Connection, Update, bindparam, create_engine
 from sqlalchemy.pool import NullPool
 
+from sh_assets.dagster_storage import EventLog
+
 BUSY_S = 60
 """Seconds that a transaction waits for other writers of Dagster's SQLite files, twice as long as Dagster's own do."""
 
@@ -35,7 +37,8 @@ _SQLITE = (3, 35)  # for the ids of inserted rows
 
 _Kind = dg.DagsterEventType
 _CHECKS = frozenset({_Kind.ASSET_CHECK_EVALUATION_PLANNED, _Kind.ASSET_CHECK_EVALUATION})
-_ASSETS = frozenset({_Kind.ASSET_MATERIALIZATION_PLANNED, _Kind.ASSET_MATERIALIZATION, _Kind.ASSET_OBSERVATION})
+_SHOWN = frozenset({_Kind.ASSET_MATERIALIZATION, _Kind.ASSET_OBSERVATION})
+_ASSETS = frozenset({_Kind.ASSET_MATERIALIZATION_PLANNED, *_SHOWN})
 
 
 @contextmanager
@@ -46,6 +49,9 @@ def one_transaction(instance: dg.DagsterInstance) -> Iterator[bool]:
     serialises it up to once per partition. Here events on assets and checks are collected, and written together before
     anything is read or any other event is written, and at the end. Other threads wait for Dagster's own lock, as they
     always do, and other processes for SQLite's.
+
+    Of events of one kind on assets, each gets a millisecond of its own: the web interface lists one of those only that
+    it takes for the same by run, kind and millisecond.
 
     If the block raises, or one of its events cannot be written, nothing is. The run's file is committed before the
     index: a process killed in between leaves what it would leave between Dagster's own two commits.
@@ -60,7 +66,11 @@ def one_transaction(instance: dg.DagsterInstance) -> Iterator[bool]:
         RuntimeError: If the block went on after an event could not be written.
     """
     storage = instance.event_log_storage
-    if type(storage) is not SqliteEventLogStorage or "_connect" in vars(storage) or not _has_all_parts(storage):
+    if (
+        (type(storage) is not SqliteEventLogStorage and type(storage) is not EventLog)
+        or "_connect" in vars(storage)
+        or not _has_all_parts(storage)
+    ):
         yield False
         return
     with storage._db_lock, ExitStack() as stack:  # leaving the stack commits, or rolls back if anything was raised
@@ -123,7 +133,8 @@ class _Block:
     def store_event(self, event: dg.EventLogEntry) -> None:
         kind = event.dagster_event_type if event.is_dagster_event else None
         if self._owner == threading.get_ident() and (kind in _ASSETS or kind in _CHECKS):
-            self._pending.append(_Event(event, self._storage._event_to_row(event)))
+            timed = _apart(event) if kind in _SHOWN else event
+            self._pending.append(_Event(timed, self._storage._event_to_row(timed)))
         else:
             self._plain_store_event(event)  # it connects, so what is pending is written first
 
@@ -186,6 +197,30 @@ class _Block:
             if needed not in self._connections:
                 self._connections[needed] = self._stack.enter_context(_open_shard(self._storage, needed))
         return self._connections[shard]
+
+
+class _Taken(NamedTuple):
+    """Milliseconds that the last events of one kind have: all from the first to the last, both included."""
+
+    run_id: str
+    first: int
+    last: int
+
+
+_taken: dict[dg.DagsterEventType, _Taken] = {}
+"""By kind, of the run that logged last in this process."""
+
+
+def _apart(event: dg.EventLogEntry) -> dg.EventLogEntry:
+    """The event, in the next free millisecond if others of its kind and run have its own."""
+    kind, own = event.get_dagster_event().event_type, int(event.timestamp * 1000)
+    before = _taken.get(kind)
+    if before is None or before.run_id != event.run_id or not before.first <= own <= before.last:
+        _taken[kind] = _Taken(event.run_id, own, own)
+        return event
+    _taken[kind] = before._replace(last=before.last + 1)
+    # In the middle of it, so that no rounding leads into its neighbour.
+    return event._replace(timestamp=(before.last + 1.5) / 1000)
 
 
 @contextmanager

@@ -68,6 +68,23 @@ def latest_ids(instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: Col
     )
 
 
+def latest_observations(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: Collection[str]
+) -> dict[str, dg.EventLogRecord]:
+    """The newest observation of each partition that has one."""
+    if _is_whole(partitions):
+        newest = instance.fetch_observations(asset, limit=1).records
+        return {WHOLE: newest[0]} if newest else {}
+    ids = instance.event_log_storage.get_latest_storage_id_by_partition(
+        asset, dg.DagsterEventType.ASSET_OBSERVATION, set(partitions)
+    )
+    if not ids:
+        return {}
+    chosen = dg.AssetRecordsFilter(asset_key=asset, storage_ids=list(ids.values()))
+    records = instance.fetch_observations(chosen, limit=len(ids)).records
+    return {r.partition_key: r for r in records if r.partition_key is not None}
+
+
 def latest_data_versions(
     instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: Collection[str]
 ) -> dict[str, str]:

@@ -1,7 +1,8 @@
 """Outcomes in Dagster's events.
 
-Belongs here: materializations and check evaluations, made of outcomes and of what the ledger knows of them, and their
-order. Does not belong here: deciding anything; declarations (``describing``), sentences (``wording``).
+Belongs here: materializations, check evaluations and observations, made of outcomes and of what the ledger knows of
+them, and their order. Does not belong here: deciding anything; declarations (``describing``), sentences (``wording``),
+samples (``evidence``), the tags behind staleness marks (``staleness``).
 
 Invariant: every requested partition whose verdict is known is told of in every run, also where nothing was computed.
 Dagster plans a materialization and all checks of each partition when a run starts. A planned check that is not heard of
@@ -18,21 +19,24 @@ import dagster as dg
 from sh_assets import wording
 from sh_assets.dagster_events import one_transaction
 from sh_assets.dagster_private import (
-    NEVER_OUTDATED,
     Target,
     latest_data_versions,
+    latest_ids,
     latest_materializations,
-    newest_event,
+    latest_observations,
 )
-from sh_assets.describing import feed_key, partition_name, spec_version, table_key
+from sh_assets.evidence import TOLD, as_table, of_breach, of_withheld
+from sh_assets.keys import feed_key, partition_name, table_key
+from sh_assets.staleness import feed_tags
+from sh_assets.wording import LastGood
 from sh_core.feed import Feed
-from sh_core.graph import Graph
 from sh_core.masking import sample
 from sh_core.outcome import Busy, Fenced, Outcome, Published, Reused, Waiting, Withheld
 from sh_core.partitions import Unpartitioned
-from sh_core.records import Action, ArrivalShare
+from sh_core.records import Action, Arrival, ArrivalShare, Snapshot
 from sh_core.table import Table
-from sh_core.verdict import Broken, Held, Level, RuleBreach, Unknown, Verdict
+from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
+from sh_resources.engine import Engine
 from sh_resources.ledger import Ledger
 
 Tags = Mapping[str, str]
@@ -47,16 +51,20 @@ class Told:
         attempt: The attempt that settled it.
         verdict: What the gate said of its newest content.
         version: Root of that content; None if it is withheld.
-        last_good: Where it is withheld, the root of what readers see instead; None if they see nothing.
+        last_good: Where it is withheld, what readers see instead; None if they see nothing.
+        judged: Rows that were judged; None if that is not known any more.
         facts: Figures for people, for the materialization.
+        shares: Row account per arrival that it was computed from.
     """
 
     partition: str
     attempt: str
     verdict: Verdict
     version: str | None
-    last_good: str | None
+    last_good: LastGood | None
+    judged: int | None
     facts: Mapping[str, Any]
+    shares: Sequence[ArrivalShare]
 
 
 # ---- what there is to tell
@@ -66,12 +74,16 @@ def settled(outcomes: Iterable[Outcome], table: Table, ledger: Ledger) -> list[T
     """What there is to tell of those partitions whose verdict is known."""
     told: list[Told] = []
     reused: dict[str, Reused] = {}
+    outcomes = list(outcomes)
+    kept = ledger.publications.current(table.name, [o.partition for o in outcomes if isinstance(o, Withheld)])
     for outcome in outcomes:
         match outcome:
             case Published(partition=key, attempt_id=attempt, verdict=verdict, version=version):
-                told.append(Told(key, attempt, verdict, version.root, None, _published(outcome)))
-            case Withheld(partition=key, attempt_id=attempt, verdict=verdict, last_good=last_good):
-                told.append(Told(key, attempt, verdict, None, last_good, {}))
+                facts = _published(outcome, table)
+                told.append(Told(key, attempt, verdict, version.root, None, outcome.rows_judged, facts, outcome.shares))
+            case Withheld(partition=key, attempt_id=attempt, verdict=verdict, last_good=root):
+                last_good = None if root is None else _last_good(root, kept.get(key))
+                told.append(Told(key, attempt, verdict, None, last_good, outcome.rows_judged, {}, ()))
             case Reused(partition=key):
                 reused[key] = outcome
             case Waiting() | Busy() | Fenced():
@@ -91,91 +103,111 @@ def recorded(partitions: Collection[str], table: Table, ledger: Ledger) -> list[
         facts: dict[str, Any] = {}
         version, last_good, snapshot = None, None, snapshots.get(key)
         if snapshot is not None and settlement.action is Action.WITHHOLD:
-            last_good = snapshot.version.root
+            last_good = _last_good(snapshot.version.root, snapshot)
         elif snapshot is not None:
             version = snapshot.version.root
-            facts = _figures(snapshot.version.rows, version, settlement.quarantined, settlement.shares)
+            facts = _figures(table, snapshot.version.rows, version, settlement.quarantined, settlement.shares)
             facts["executed"] = False
-        told.append(Told(key, settlement.attempt_id, settlement.verdict, version, last_good, facts))
+        judged = sum(s.arrived for s in settlement.shares) if settlement.shares else None
+        shares = settlement.shares
+        told.append(Told(key, settlement.attempt_id, settlement.verdict, version, last_good, judged, facts, shares))
     return told
 
 
-def _published(outcome: Published) -> dict[str, Any]:
-    rows = sample(outcome.preview, frozenset())  # masked already
+def _last_good(root: str, snapshot: Snapshot | None) -> LastGood:
+    if snapshot is None or snapshot.version.root != root:
+        return LastGood(root, None, None)  # the table was changed behind the ledger's back
+    return LastGood(root, snapshot.version.rows, snapshot.published_utc)
+
+
+def _published(outcome: Published, table: Table) -> dict[str, Any]:
+    preview = as_table(sample(outcome.preview, frozenset()), table)  # masked already
     return {
-        **_figures(outcome.version.rows, outcome.version.root, outcome.quarantined, outcome.shares),
+        **_figures(table, outcome.version.rows, outcome.version.root, outcome.quarantined, outcome.shares),
         "rows_judged": outcome.rows_judged,
         "rows_duplicate": outcome.duplicates,
         "executed": True,
         "content_unchanged": outcome.refreshed,
-        **({"preview": _as_table(rows)} if rows else {}),
+        **({"preview": preview} if preview else {}),
     }
 
 
-def _figures(rows: int, root: str, quarantined: int, shares: Sequence[ArrivalShare]) -> dict[str, Any]:
+def _figures(table: Table, rows: int, root: str, quarantined: int, shares: Sequence[ArrivalShare]) -> dict[str, Any]:
+    """Numbers, which Dagster plots over time; of the whole table only where it is not cut into partitions."""
+    name = "dagster/row_count" if isinstance(table.partitions, Unpartitioned) else "dagster/partition_row_count"
     arrived = {"rows_arrived": sum(s.arrived for s in shares)} if shares else {}
-    return {"dagster/partition_row_count": rows, **arrived, "rows_quarantined": quarantined, "version": root}
+    return {name: rows, **arrived, "rows_quarantined": quarantined, "version": root}
 
 
 # ---- telling it
 
 
-def input_tags(
-    instance: dg.DagsterInstance, table: Table, graph: Graph, partitions: Collection[str]
-) -> dict[str, Tags]:
-    """The tags that Dagster's staleness marks read: per partition, which code and which inputs its content comes from.
-
-    To be taken before the inputs are read: should one of them change in between, the mark errs towards stale. A feed's
-    are added when its arrivals are told.
-    """
-    tags = {"dagster/code_version": spec_version(table)}
-    for name in dict.fromkeys(given.table for given in table.reads):
-        whole = isinstance(graph[name].partitions, Unpartitioned)
-        tags |= _input_tags(table_key(name), *newest_event(instance, table_key(name), whole=whole))
-    return dict.fromkeys(partitions, tags)
-
-
-def _input_tags(key: dg.AssetKey, version: str, pointer: str) -> dict[str, str]:
-    name = key.to_user_string()
-    return {f"dagster/input_data_version/{name}": version, f"dagster/input_event_pointer/{name}": pointer}
-
-
 def tell(
-    context: dg.AssetExecutionContext, table: Table, told: Collection[Told], tags: Mapping[str, Tags], ledger: Ledger
+    context: dg.AssetExecutionContext, table: Table, told: Collection[Told], tags: Mapping[str, Tags], engine: Engine
 ) -> None:
-    """Log materializations of what readers see, then the checks, which point to them.
+    """Log materializations of what readers see, then the checks, which point to them, then what is withheld.
 
     Args:
         context: Of the running step; what is not selected in it is not logged.
         table: The table.
         told: What to tell.
-        tags: Per partition, from ``input_tags``.
-        ledger: Where a feed's arrivals are known.
+        tags: Per partition, from ``staleness.input_tags``.
+        engine: Who knows a feed's arrivals and the open incidents.
     """
     key = table_key(table.name)
     with one_transaction(context.instance):
         if context.selected_asset_keys:
-            partitions = [t.partition for t in told]
-            of_feed = {} if table.feed is None else _tell_arrivals(context, table.feed, partitions, ledger)
+            if table.feed is not None:
+                arrivals = engine.ledger.arrivals.current(table.feed.name, [t.partition for t in told])
+                _tell_arrivals(context, table.feed, arrivals)
+                tags = {t.partition: {**tags[t.partition], **_read(table.feed, t, arrivals)} for t in told}
             for t in told:
                 if t.version is not None:
                     named = partition_name(table.partitions, t.partition)
-                    all_tags = {**tags[t.partition], **of_feed.get(t.partition, {})}
-                    context.log_event(_materialization(key, named, t, t.version, all_tags))
+                    context.log_event(_materialization(key, named, t, t.version, tags[t.partition]))
         wanted = {check.name for check in context.selected_asset_check_keys}
         newest = latest_materializations(context.instance, key, [t.partition for t in told]) if wanted else {}
         for t in told:
             for evaluation in _evaluations(table, t, newest.get(t.partition)):
                 if evaluation.check_name in wanted:
                     context.log_event(evaluation)
+        if context.selected_asset_keys:
+            _tell_withheld(context, table, [t for t in told if t.version is None], engine)
 
 
-def _tell_arrivals(
-    context: dg.AssetExecutionContext, feed: Feed, partitions: Collection[str], ledger: Ledger
-) -> dict[str, Tags]:
-    """Let the feed's own asset show which files have come, each content once; returns the tags that point to them."""
-    key, arrivals = feed_key(feed), ledger.arrivals.current(feed.name, partitions)
-    shown = latest_data_versions(context.instance, key, partitions)
+def _tell_withheld(context: dg.AssetExecutionContext, table: Table, told: Sequence[Told], engine: Engine) -> None:
+    """Let the pages of withheld partitions say why, once for each thing there is to say.
+
+    A page shows the observations that are newer than the newest materialization, so what was told before that is told
+    again.
+    """
+    if not told:
+        return
+    key, folder = table_key(table.name), engine.store.quarantine(table).folder
+    incidents = {i.partition: i for i in engine.ledger.incidents.open(table.name)}
+    partitions = [t.partition for t in told]
+    published = latest_ids(context.instance, key, partitions)
+    before = latest_observations(context.instance, key, partitions)
+    for t in told:
+        incident = incidents.get(t.partition)
+        said = of_withheld(table, t.partition, t.verdict, t.last_good, incident, folder, t.judged)
+        last = before.get(t.partition)
+        known = last is not None and last.storage_id > published.get(t.partition, 0) and last.asset_observation
+        if not known or known.tags.get(TOLD) != said.tags[TOLD]:
+            context.log_event(said)
+
+
+def _read(feed: Feed, told: Told, arrivals: Mapping[str, Arrival]) -> Tags:
+    """Which file the content of a raw partition comes from."""
+    newest = arrivals.get(told.partition)
+    read = newest is not None and any(share.arrival_id == newest.id for share in told.shares)
+    return feed_tags(feed, newest.sha256 if newest is not None and read else None)
+
+
+def _tell_arrivals(context: dg.AssetExecutionContext, feed: Feed, arrivals: Mapping[str, Arrival]) -> None:
+    """Let the feed's own asset show which files have come, each content once."""
+    key = feed_key(feed)
+    shown = latest_data_versions(context.instance, key, list(arrivals))
     for partition, arrival in arrivals.items():
         if shown.get(partition) != arrival.sha256:
             metadata: dict[str, Any] = {
@@ -187,7 +219,6 @@ def _tell_arrivals(
             tags = {"dagster/data_version": arrival.sha256}
             named = partition_name(feed.partitions, partition)
             context.log_event(dg.AssetMaterialization(key, partition=named, metadata=metadata, tags=tags))
-    return {p: _input_tags(key, arrival.sha256, NEVER_OUTDATED) for p, arrival in arrivals.items()}
 
 
 def _materialization(
@@ -207,15 +238,19 @@ def _evaluations(table: Table, told: Told, target: Target | None) -> Iterator[dg
         case Unknown(rule=crashed, cause=cause):
             yield _evaluation(table, told, target, crashed, wording.crashed(cause, told.last_good), {})
         case Held() | Broken():
-            breaches = {b.rule: b for b in told.verdict.breaches} if isinstance(told.verdict, Broken) else {}
+            verdict = told.verdict
+            breaches = {b.rule: b for b in verdict.breaches} if isinstance(verdict, Broken) else {}
             for rule in table.contract.rules:
                 breach = breaches.get(rule.name)
-                if breach is None:
+                if breach is None or isinstance(verdict, Held):
                     none = {"rows_broken": 0} if rule.level is Level.ROW else {}
                     yield _evaluation(table, told, target, rule.name, None, none)
                 else:
-                    said = wording.broken(breach, told.version, told.last_good)
-                    yield _evaluation(table, told, target, rule.name, said, _evidence(breach))
+                    withheld = told.version is None
+                    said = wording.broken(
+                        breach, verdict, table, withheld=withheld, last_good=told.last_good, judged=told.judged
+                    )
+                    yield _evaluation(table, told, target, rule.name, said, of_breach(breach, table))
         case _:
             assert_never(told.verdict)
 
@@ -236,18 +271,3 @@ def _evaluation(
         target_materialization_data=target,
         blocking=False,
     )
-
-
-def _evidence(breach: RuleBreach) -> dict[str, Any]:
-    rows = {"rows_broken": breach.count} if breach.level is Level.ROW else {}
-    return {**rows, **({"sample": _as_table(breach.sample)} if breach.sample else {})}
-
-
-def _as_table(rows: Sequence[Mapping[str, Any]]) -> dg.TableMetadataValue:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    records = [dg.TableRecord({c: _cell(row.get(c)) for c in columns}) for row in rows]
-    return dg.MetadataValue.table(records, schema=dg.TableSchema([dg.TableColumn(c) for c in columns]))
-
-
-def _cell(value: object) -> str | int | float | bool | None:
-    return value if value is None or isinstance(value, str | int | float | bool) else str(value)

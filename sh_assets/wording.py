@@ -5,11 +5,14 @@ few, and what to do; it holds no value of a row.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, assert_never
 
 import dagster as dg
 
 from sh_core.columns import FILE, LINE, UNPARSED, WHOLE_LINE
+from sh_core.contract import Split
 from sh_core.outcome import Busy, Fenced, Outcome, Published, Reused, Waiting, Withheld
 from sh_core.records import Action
 from sh_core.table import Table
@@ -32,27 +35,109 @@ _ADVICE = {
 }
 
 
-def broken(breach: RuleBreach, version: str | None, last_good: str | None) -> str:
+@dataclass(frozen=True)
+class LastGood:
+    """What readers see of a withheld partition.
+
+    Attributes:
+        root: Root of its content.
+        rows: How many; None if the ledger does not know this content.
+        published_utc: Since when; None likewise.
+    """
+
+    root: str
+    rows: int | None
+    published_utc: datetime | None
+
+
+def broken(
+    breach: RuleBreach,
+    verdict: Broken,
+    table: Table,
+    *,
+    withheld: bool,
+    last_good: LastGood | None,
+    judged: int | None,
+) -> str:
     """Of a check whose rule is broken.
 
     Args:
         breach: How.
-        version: Root of the published content; None if the partition is withheld.
-        last_good: Root of what readers see instead, if anything.
+        verdict: What else is broken.
+        table: Whose rule it is.
+        withheld: Whether the partition is.
+        last_good: What readers see instead, if it is.
+        judged: Rows that were judged; None if that is not known any more.
     """
-    and_so = _withheld(last_good) if version is None else "Set aside; all other rows are published."
-    return f"{_found(breach)}. {and_so}"
+    if not withheld:
+        return _paragraphs(_found(breach), "Set aside; all other rows are published")
+    share = _share(verdict, table, judged) if breach.level is Level.ROW else ""
+    return _paragraphs(_found(breach), share, _withheld(last_good))
 
 
-def crashed(cause: str, last_good: str | None) -> str:
+def crashed(cause: str, last_good: LastGood | None) -> str:
     """Of a check that could not be evaluated."""
-    return f"The rule itself crashed: {cause}. {_withheld(last_good)}"
+    return _paragraphs(f"The rule itself crashed: {cause}", _withheld(last_good))
 
 
-def _withheld(last_good: str | None) -> str:
-    return "The partition is withheld; " + (
-        "readers see nothing of it yet." if last_good is None else f"readers keep its last good content, {last_good}."
-    )
+def withheld(verdict: Verdict, table: Table, judged: int | None) -> str:
+    """Of a withheld partition, as Markdown: everything that is wrong with it."""
+    match verdict:
+        case Unknown(rule=rule, cause=cause):
+            return f"**Withheld**: `{rule}` crashed, which says nothing about the rows: {cause}"
+        case Broken(breaches=breaches):
+            items = [f"- `{b.rule}`: {_found(b)}" for b in breaches]
+            share = _share(verdict, table, judged) if any(b.level is Level.ROW for b in breaches) else ""
+            return "\n".join(["**Withheld.**" + (f" {share}." if share else ""), "", *items])
+        case Held():
+            return "Nothing is broken"
+        case _:
+            assert_never(verdict)
+
+
+def instead(last_good: LastGood | None) -> str:
+    """What readers see of a withheld partition."""
+    if last_good is None:
+        return "None: readers see nothing of this partition yet."
+    return f"Readers keep {_content(last_good)} ({last_good.root})."
+
+
+def moment(when: datetime) -> str:
+    """A time to the minute."""
+    return f"{when:%Y-%m-%d %H:%M} UTC"
+
+
+def _withheld(last_good: LastGood | None) -> str:
+    seen = "readers see nothing of it yet" if last_good is None else f"readers keep {_content(last_good)}"
+    return f"The partition is withheld; {seen}"
+
+
+def _paragraphs(*said: str) -> str:
+    """Sentences below each other: on a page beside a wide sample, one line of them would go out of sight."""
+    return "\n\n".join(f"{s}." for s in said if s)
+
+
+def _content(last_good: LastGood) -> str:
+    """E.g. ``its last good content: 72 rows, published 2013-02-13 10:00 UTC``."""
+    if last_good.rows is None or last_good.published_utc is None:
+        return "its last good content"
+    rows = "1 row" if last_good.rows == 1 else f"{last_good.rows:,} rows"
+    return f"its last good content: {rows}, published {moment(last_good.published_utc)}"
+
+
+def _share(verdict: Broken, table: Table, judged: int | None) -> str:
+    """Why broken rows are not simply set aside, if it is for their number."""
+    match table.contract.on_breach:
+        case Split(max_fraction) if judged is not None:
+            if verdict.rows_broken <= max_fraction * judged:
+                return ""  # some other rule is the reason
+            limit = f"at most {100 * max_fraction:.3g} % may be set aside"
+            are = "is" if verdict.rows_broken == 1 else "are"
+            return f"In all, {verdict.rows_broken:,} of {judged:,} rows {are} broken, and {limit}"
+        case Split():
+            return ""
+        case _:
+            return "No row of this table may be broken"
 
 
 def _found(breach: RuleBreach) -> str:

@@ -28,6 +28,7 @@ from pandera.errors import SchemaDefinitionError, SchemaInitError
 from sh_core.code_version import code_version
 from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
+from sh_core.field_docs import field_docs
 from sh_core.fingerprint import fingerprint
 from sh_core.gate_rules import RowRule, canonical, refuse_unsupported, row_rules, try_on_nothing
 from sh_core.verdict import Level, Rule
@@ -261,6 +262,13 @@ class Contract:
     def units(self) -> Mapping[str, str]:
         """Unit per column that has one."""
         return self._marks("unit")
+
+    @cached_property
+    def column_descriptions(self) -> Mapping[str, str]:
+        """What is said of a column that anything is said of: its ``description=``, or the docstring below the field."""
+        below = field_docs(self.model) if isinstance(self.model, type) else {}
+        said = {name: column.description or below.get(name, "") for name, column in self._pandera.columns.items()}
+        return {name: text for name, text in said.items() if text}
 
     @cached_property
     def quanta(self) -> Mapping[str, float]:

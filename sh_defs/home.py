@@ -60,8 +60,22 @@ def dagster_instance(home: Path) -> Iterator[dg.DagsterInstance]:
     """
     with (home / ".opening").open("w") as turn:
         fcntl.flock(turn, fcntl.LOCK_EX)
-        instance = dg.DagsterInstance.from_config(str(home))
+        instance = _open(home)
         # Each storage creates its tables when it is first asked for.
         _ = instance.run_storage, instance.event_log_storage, instance.schedule_storage
     with instance:
         yield instance
+
+
+def _open(home: Path) -> dg.DagsterInstance:
+    """Dagster's storage in a folder, whatever the environment has to say about where Dagster lives."""
+    name = "DAGSTER_HOME"  # dagster.yaml refers to it, so that a folder can be moved
+    before = os.environ.get(name)
+    os.environ[name] = str(home)
+    try:
+        return dg.DagsterInstance.from_config(str(home))
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before

@@ -11,7 +11,7 @@ import dagster as dg
 
 from sh_assets.build import FORCE_TAG
 from sh_assets.dagster_private import run_here
-from sh_assets.describing import table_key
+from sh_assets.keys import table_key
 from sh_core.partitions import Partitions, Unpartitioned
 from sh_core.table import Table
 

@@ -216,6 +216,7 @@ _T = TypeVar("_T")
 def _guarded(call: Callable[[], _T]) -> _T | Unknown:
     try:
         return call()
-    except Exception as raised:  # noqa: BLE001 - the boundary around user code: whatever it raises is a verdict, not our crash
+    # The boundary around user code: whatever it raises is a verdict, not our crash. A panic of Polars is no Exception.
+    except (Exception, pl.exceptions.PanicException) as raised:  # noqa: BLE001
         text = str(raised).strip().splitlines()
         return Unknown(TRANSFORM, f"{type(raised).__name__}: {text[0] if text else '(no message)'}")

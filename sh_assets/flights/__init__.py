@@ -31,9 +31,9 @@ from sh_assets.flights.staging import stg_flights, stg_weather
 from sh_core.table import Table, raw_table
 
 TABLES: tuple[Table, ...] = (
-    *(raw_table(feed, group="reference") for feed in REFERENCE_FEEDS),
-    *(raw_table(feed, group="flights") for feed in FLIGHT_FEEDS),
-    *(raw_table(feed, group="weather") for feed in WEATHER_FEEDS),
+    *(raw_table(feed, group="raw") for feed in REFERENCE_FEEDS),
+    *(raw_table(feed, group="raw") for feed in FLIGHT_FEEDS),
+    *(raw_table(feed, group="raw") for feed in WEATHER_FEEDS),
     stg_planes,
     stg_airports,
     stg_airlines,

@@ -69,7 +69,7 @@ INT_FLIGHTS_WEATHER = Contract(
         # The night before, for flights right after midnight. A flight whose weather is late does not wait for it.
         "stg_weather": Input("stg_weather", WEATHER, window=Window(-1, 0), present=Partial(1)),
     },
-    group="flights",
+    group="joined",
 )
 def int_flights_weather(stg_flights: pl.LazyFrame, stg_weather: pl.LazyFrame) -> pl.LazyFrame:
     """One row per flight: the latest report at its origin at or before scheduled departure, at most three hours old."""

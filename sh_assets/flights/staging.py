@@ -15,7 +15,7 @@ from sh_core.parsing import hhmm, instant, integer, number, parse, text, year_mo
 from sh_core.table import Station, table
 
 
-@table(contract=STG_FLIGHTS, partitions=DAYS, station=Station.STAGED, group="flights")
+@table(contract=STG_FLIGHTS, partitions=DAYS, station=Station.STAGED, group="staged")
 def stg_flights(
     raw_flights_ewr: pl.LazyFrame, raw_flights_jfk: pl.LazyFrame, raw_flights_lga: pl.LazyFrame
 ) -> pl.LazyFrame:
@@ -84,7 +84,7 @@ def stg_flights(
     )
 
 
-@table(contract=STG_WEATHER, partitions=DAYS, station=Station.STAGED, group="weather")
+@table(contract=STG_WEATHER, partitions=DAYS, station=Station.STAGED, group="staged")
 def stg_weather(
     raw_weather_ewr: pl.LazyFrame, raw_weather_jfk: pl.LazyFrame, raw_weather_lga: pl.LazyFrame
 ) -> pl.LazyFrame:

@@ -37,6 +37,7 @@ class Visit(pa.DataFrameModel):
 
     date: pl.Date
     guest: str = column(pii=True)
+    """Who stayed."""
     room: str
     nights: int = column(unit="nights", in_range={"min_value": 1, "max_value": 30})
 

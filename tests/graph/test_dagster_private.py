@@ -44,8 +44,9 @@ OURS = {
 }
 CHANCE = re.compile(
     r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}|\b[0-9a-f]{32}\b|\b1\d{9}\.\d+|\b20\d\d(-\d\d){2} \d\d(:\d\d){2}\.\d+"
+    r"|\b20\d\d(-\d\d){2} \d\d:\d\d UTC|/\S+/home/quarantine/"
 )
-"""Ids made up, and times of the clock, of a run."""
+"""Ids made up, times of the clock and folders, of a run."""
 
 
 def tables(database: Path) -> dict[str, Rows]:
@@ -273,6 +274,23 @@ def test_within_a_block_what_was_logged_is_read_back(instance: dg.DagsterInstanc
         assert latest_data_versions(instance, thing, ["a", "b", "c"]) == {"a": "2", "b": "3"}
         targets = latest_materializations(instance, thing, ["a", "b", "c"])
         assert {key: t.storage_id for key, t in targets.items()} == latest_ids(instance, thing, ["a", "b"])
+
+
+def test_every_event_of_an_asset_has_a_millisecond_of_its_own(world: World) -> None:
+    """The page of events takes those of one run, kind and millisecond for one: of five it listed three."""
+    world.deliver(dict.fromkeys(KEYS, GOOD))
+    (first,) = world.run(RAW, KEYS)
+    (again,) = world.run(RAW, KEYS)
+    kinds = (Kind.ASSET_MATERIALIZATION, Kind.ASSET_OBSERVATION)
+    for ran in (first, again):
+        logged = [(r.event_log_entry, r.storage_id) for r in world.instance.get_records_for_run(ran.run_id).records]
+        told = [(e, i) for e, i in logged if e.is_dagster_event and e.dagster_event_type in kinds]
+        assert len(told) == (2 if ran is first else 1) * len(KEYS)
+        shown = [int(e.timestamp * 1000) for e, _ in sorted(told, key=lambda one: one[1])]
+        assert shown == sorted(set(shown))
+    records = world.instance.fetch_materializations(dg.AssetKey(RAW.name), limit=100).records
+    assert [r.partition_key for r in reversed(records)] == [*KEYS, *KEYS]
+    assert len({(r.run_id, int(r.timestamp * 1000)) for r in records}) == 2 * len(KEYS)
 
 
 def test_other_threads_wait_and_lose_nothing(instance: dg.DagsterInstance) -> None:

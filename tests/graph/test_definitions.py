@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from sh_assets.describing import partitions_definition
+from sh_assets.keys import partitions_definition
 from sh_core.errors import DeclarationError, SettingsError
 from sh_core.partitions import Daily, Monthly, Periods, Weekly
 from sh_defs.definitions import declared_graph, defs

@@ -13,7 +13,7 @@ from dagster._core.definitions.partitions.context import partition_loading_conte
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sh_assets.describing import partition_mapping, partitions_definition, windows
+from sh_assets.keys import partition_mapping, partitions_definition, windows
 from sh_core.mapping import SAME, Window, mapped, refuse
 from sh_core.partitions import Daily, Monthly, Periods, Weekly
 from tests.reading import GRAPH

@@ -201,6 +201,17 @@ def test_a_table_that_was_deleted_is_made_again(tmp_path: Path) -> None:
 
 
 @table(contract=MEAN, partitions=DAYS, station=Station.MART)
+def mart_that_panics(stg_readings: pl.LazyFrame) -> pl.LazyFrame:
+    """Means, by code with which Polars panics on some days."""
+    day = pl.when(pl.col("value") == 99).then(2**31 - 1).otherwise(0).cast(pl.Int32).cast(pl.Date)
+    return (
+        stg_readings.filter(day.dt.strftime("%Y") != "1969")
+        .group_by("date", "sensor")
+        .agg(readings=pl.len().cast(pl.Int64), value_mean=pl.col("value").mean())
+    )
+
+
+@table(contract=MEAN, partitions=DAYS, station=Station.MART)
 def mart_that_crashes(stg_readings: pl.LazyFrame) -> pl.LazyFrame:
     """Means, by code that some days are too much for."""
 
@@ -235,3 +246,19 @@ def test_a_crash_is_that_partitions_alone_and_publishes_nothing(tmp_path: Path) 
     assert [type(outcomes[key]) for key in (ONE, THREE)] == [Published, Published]
     (incident,) = engine.ledger.incidents.open()
     assert incident.cause_key == "unknown:mart_that_crashes:transform"
+
+
+def test_a_panic_of_polars_is_that_partitions_alone(tmp_path: Path) -> None:
+    """A panic is no Exception: it went past every boundary and ended the run of all partitions."""
+    graph = Graph.of([raw_table(READINGS), stg_readings, mart_that_panics])
+    engine = open_engine(load({"SELFHEAL_HOME": str(tmp_path)}), graph, clock=ManualClock(NOON))
+    keys = (ONE, TWO, THREE)
+    for day, highest in zip(keys, (50, 99, 50), strict=True):
+        deliver(tmp_path, day, [("a", 1, highest)])
+    for name in ("raw_readings", "stg_readings"):
+        run(engine, name, keys)
+    outcomes = run(engine, "mart_that_panics", keys)
+    panicked = outcomes[TWO]
+    assert isinstance(panicked, Withheld)
+    assert panicked.verdict == Unknown("transform", "PanicException: out-of-range date")
+    assert [type(outcomes[key]) for key in (ONE, THREE)] == [Published, Published]
