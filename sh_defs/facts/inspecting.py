@@ -100,7 +100,7 @@ def table(engine: Engine, of: Table) -> Facts:
                 "columns": _handed(graph[i.table], i.columns),
                 "whole": i.columns is None,
                 "partitions": periods(i, graph[i.table]),
-                "rows": i.restriction,
+                "rows": i.role,
                 "consulted": i in of.consulted,
             }
             for i in of.reads

@@ -59,7 +59,7 @@ def dagsters(window: Window, downstream: Periods, upstream: Periods, key: str) -
 
 @given(some_windows(), sets(), sets(), st.data())
 def test_mappings_agree(window: Window, downstream: Periods, upstream: Periods, data: st.DataObject) -> None:
-    with mock.patch("sh_assets.describing.datetime", wraps=datetime) as clock:
+    with mock.patch("sh_assets.keys.datetime", wraps=datetime) as clock:
         clock.now.return_value = NOW
         # Of a set without end Dagster knows what has begun.
         key = data.draw(st.sampled_from(downstream.between(downstream.start, downstream.end or NOW.date())))
