@@ -58,7 +58,7 @@ def of_withheld(
     """
     breaches = verdict.breaches if isinstance(verdict, Broken) else ()
     first = next((b for b in breaches if b.sample), None)
-    sample = first and as_table(first.sample, table, _suspects(first, table))
+    sample = first and as_table(first.sample, table, _suspects(first, table), rest=False)
     since = f"No. {incident.id}, since {wording.moment(incident.opened_utc)}: {incident.cause_key}" if incident else ""
     name = f"{table.name}:{partition}"
     metadata: dict[str, Any] = {
