@@ -23,6 +23,9 @@ from sh_core.table import Table
 from sh_core.verdict import Broken, Level, RuleBreach, Verdict
 from sh_resources.ledger.codec import encode_verdict
 
+SIDE = 3
+"""Rows of a preview."""
+
 TOLD = "selfheal/told"
 """Tag of an observation: what it tells, in short."""
 
@@ -58,7 +61,7 @@ def of_withheld(
     """
     breaches = verdict.breaches if isinstance(verdict, Broken) else ()
     first = next((b for b in breaches if b.sample), None)
-    sample = first and as_table(first.sample, table, _suspects(first, table))
+    sample = first and as_table(first.sample, table, _suspects(first, table), rest=False)
     since = f"No. {incident.id}, since {wording.moment(incident.opened_utc)}: {incident.cause_key}" if incident else ""
     name = f"{table.name}:{partition}"
     metadata: dict[str, Any] = {
@@ -114,9 +117,30 @@ def as_table(
     columns = [c for c in wanted if c in shown]
     if not rows or not columns:
         return None
-    instants = {c for c, dtype in table.contract.schema.items() if isinstance(dtype, pl.Datetime)}
-    records = [dg.TableRecord({c: _cell(row.get(c), instant=c in instants) for c in columns}) for row in rows]
-    return dg.MetadataValue.table(records, schema=dg.TableSchema([dg.TableColumn(c) for c in columns]))
+    instants = _instants(table)
+    return _table([{c: _cell(row.get(c), instant=c in instants) for c in columns} for row in rows])
+
+
+def as_preview(rows: Sequence[Mapping[str, Any]], table: Table) -> dg.TableMetadataValue | None:
+    """The first few rows, side by side: a column per row, so that no table is wider than a page."""
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    if not columns:
+        return None
+    instants = _instants(table)
+    records = [
+        {"column": c, **{f"row {i}": _cell(row.get(c), instant=c in instants) for i, row in enumerate(rows[:SIDE], 1)}}
+        for c in columns
+    ]
+    return _table(records)
+
+
+def _table(records: Sequence[dict[str, str | int | float | bool | None]]) -> dg.TableMetadataValue:
+    schema = dg.TableSchema([dg.TableColumn(c) for c in records[0]])
+    return dg.MetadataValue.table([dg.TableRecord(r) for r in records], schema=schema)
+
+
+def _instants(table: Table) -> set[str]:
+    return {c for c, dtype in table.contract.schema.items() if isinstance(dtype, pl.Datetime)}
 
 
 def _cell(value: object, *, instant: bool) -> str | int | float | bool | None:

@@ -38,7 +38,7 @@ def feed_schema(feed: Feed) -> dg.TableSchema:
 
 
 def table_schema(table: Table, graph: Graph) -> dg.TableSchema:
-    """Columns of a table, each with its unit, what it means, its rules and where it comes from."""
+    """Columns of a table, each with what it means, its unit (a tag), its rules and where it comes from."""
     contract = table.contract
     return dg.TableSchema(
         [
@@ -47,7 +47,6 @@ def table_schema(table: Table, graph: Graph) -> dg.TableSchema:
                 _type(dtype),
                 description=_sentences(
                     contract.column_descriptions.get(name, "").replace("``", "`"),
-                    f"Unit: {contract.units[name]}." if name in contract.units else "",
                     _masked(contract.pii, name),
                     _comes_from(table, graph, name),
                 ),

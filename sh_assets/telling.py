@@ -25,7 +25,7 @@ from sh_assets.dagster_private import (
     latest_materializations,
     latest_observations,
 )
-from sh_assets.evidence import TOLD, as_table, of_breach, of_withheld
+from sh_assets.evidence import TOLD, as_preview, of_breach, of_withheld
 from sh_assets.keys import feed_key, partition_name, table_key
 from sh_assets.staleness import feed_tags
 from sh_assets.wording import LastGood
@@ -121,7 +121,7 @@ def _last_good(root: str, snapshot: Snapshot | None) -> LastGood:
 
 
 def _published(outcome: Published, table: Table) -> dict[str, Any]:
-    preview = as_table(sample(outcome.preview, frozenset()), table)  # masked already
+    preview = as_preview(sample(outcome.preview, frozenset()), table)  # masked already
     return {
         **_figures(table, outcome.version.rows, outcome.version.root, outcome.quarantined, outcome.shares),
         "rows_judged": outcome.rows_judged,

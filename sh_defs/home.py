@@ -2,7 +2,8 @@
 
 Belongs here: finding the checkout, preparing DAGSTER_HOME, opening Dagster's storage. Does not belong here: reading the
 environment (``settings``), starting anything (``serve``). Invariant: a ``dagster.yaml`` that is in place is left as
-it is: it may name somebody's production storage.
+it is: it may name somebody's production storage. (One from before ``STORAGE`` goes on as before; to have its pages
+quicker, add those lines to it, or delete it and let it be made anew.)
 """
 
 import fcntl
@@ -16,6 +17,19 @@ import dagster as dg
 import sh_defs
 from sh_core.errors import SettingsError
 from sh_resources.settings import Settings
+
+STORAGE = """
+# Dagster's own SQLite files, with a quicker answer to which checks passed. Without these lines the files are the same,
+# and pages with checks are slow where there are many partitions.
+storage:
+  custom:
+    module: sh_assets.dagster_storage
+    class: Storage
+    config:
+      base_dir:
+        env: DAGSTER_HOME
+"""
+"""What only the ``dagster.yaml`` in DAGSTER_HOME can say; the project's own is also read where there is none."""
 
 
 def project_file(name: str) -> Path:
@@ -44,7 +58,7 @@ def prepare_dagster_home(settings: Settings) -> Path:
         if not target.exists():
             # Another process may do the same: whole files replace each other, and both are equal.
             temporary = home / f".dagster.yaml.{os.getpid()}.tmp"
-            temporary.write_bytes(project_file("dagster.yaml").read_bytes())
+            temporary.write_text(project_file("dagster.yaml").read_text() + STORAGE)
             temporary.replace(target)
     except OSError as error:
         msg = f"the state folder {settings.home} cannot be written ({error.strerror}): name another in SELFHEAL_HOME"

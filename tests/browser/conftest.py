@@ -24,7 +24,7 @@ from sh_drills.replay import land
 from sh_resources import settings as environment
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Browser, Page, Request
+    from playwright.sync_api import Browser, Page, Request, ViewportSize
 
 GUSTY, SPOILED = date(2013, 2, 12), date(2013, 2, 13)
 """The day with a wind of 1,048 mph, as the vendor had it; the day whose file was delivered again with other units."""
@@ -37,7 +37,7 @@ START_S = 120
 CHROMIUMS = ("chromium", "chromium-browser", "google-chrome")
 REMEMBERED = {"dagster-nav-collapsed": True, "asset-node-facets": ["description", "checks", "status"]}
 """The interface's own settings: less menu and more page, and boxes in which the graph's words have room."""
-SIZE = {"width": 1400, "height": 900}
+SIZE: "ViewportSize" = {"width": 1400, "height": 900}
 
 
 @dataclass
@@ -159,7 +159,7 @@ def browser(chromium: str, served: str) -> Iterator["Browser"]:
 @pytest.fixture
 def window(browser: "Browser", served: str) -> Iterator[Window]:
     """A new page, of a browser that remembers nothing else than ``REMEMBERED``."""
-    context = browser.new_context(base_url=served, viewport=SIZE, timezone_id="UTC", locale="en-US")  # type: ignore[arg-type]
+    context = browser.new_context(base_url=served, viewport=SIZE, timezone_id="UTC", locale="en-US")
     for name, value in REMEMBERED.items():
         context.add_init_script(f"localStorage.setItem({json.dumps(name)}, {json.dumps(json.dumps(value))})")
     opened = Window(context.new_page())

@@ -166,7 +166,7 @@ def test_the_asset_page_tells_the_declaration(ask: Ask) -> None:
     }
     assert told["nights"] == {
         "name": "nights",
-        "description": "Unit: nights. From `date`, `nights` of [raw_visits](/assets/raw_visits).",
+        "description": "From `date`, `nights` of [raw_visits](/assets/raw_visits).",
         "constraints": {"nullable": False, "unique": False, "other": ["between 1 and 30"]},
         "tags": [{"key": "unit", "value": "nights"}],
     }
