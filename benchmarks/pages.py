@@ -23,12 +23,12 @@ from sh_assets.dagster_private import Target, latest_ids
 from sh_assets.dagster_storage import Checked, EventLog
 
 START = date(2023, 1, 1)
-FAILING = 17
+FAILING = 397
 """One check in so many fails."""
 
 
 def run(
-    tables: int = 4, checks: int = 12, days: int = 1095, rounds: int = 3, say: Callable[[str], None] = lambda _: None
+    tables: int = 2, checks: int = 12, days: int = 1095, rounds: int = 3, say: Callable[[str], None] = lambda _: None
 ) -> Mapping[str, Mapping[str, Mapping[str, float]]]:
     """Seconds per question, about all tables and about one.
 

@@ -23,7 +23,7 @@ from sh_core.table import Table
 from sh_core.verdict import Broken, Level, RuleBreach, Verdict
 from sh_resources.ledger.codec import encode_verdict
 
-SIDE = 3
+SIDE = 2
 """Rows of a preview."""
 
 TOLD = "selfheal/told"

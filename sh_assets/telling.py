@@ -21,7 +21,6 @@ from sh_assets.dagster_events import one_transaction
 from sh_assets.dagster_private import (
     Target,
     latest_data_versions,
-    latest_ids,
     latest_materializations,
     latest_observations,
 )
@@ -178,22 +177,21 @@ def tell(
 def _tell_withheld(context: dg.AssetExecutionContext, table: Table, told: Sequence[Told], engine: Engine) -> None:
     """Let the pages of withheld partitions say why, once for each thing there is to say.
 
-    A page shows the observations that are newer than the newest materialization, so what was told before that is told
-    again.
+    A page shows the observations that are newer than the newest materialization. Whatever is published closes the
+    incident, and what is withheld after it opens another, so there is something new to say then.
     """
     if not told:
         return
     key, folder = table_key(table.name), engine.store.quarantine(table).folder
     incidents = {i.partition: i for i in engine.ledger.incidents.open(table.name)}
     partitions = [t.partition for t in told]
-    published = latest_ids(context.instance, key, partitions)
     before = latest_observations(context.instance, key, partitions)
     for t in told:
         incident = incidents.get(t.partition)
         said = of_withheld(table, t.partition, t.verdict, t.last_good, incident, folder, t.judged)
         last = before.get(t.partition)
-        known = last is not None and last.storage_id > published.get(t.partition, 0) and last.asset_observation
-        if not known or known.tags.get(TOLD) != said.tags[TOLD]:
+        known = last.asset_observation.tags if last is not None and last.asset_observation is not None else {}
+        if known.get(TOLD) != said.tags[TOLD]:
             context.log_event(said)
 
 
