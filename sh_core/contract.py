@@ -19,7 +19,7 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, assert_never
+from typing import Annotated, Any, assert_never
 
 import pandera.polars as pa
 import polars as pl
@@ -36,6 +36,9 @@ TableRule = Callable[[pl.LazyFrame], bool | pl.LazyFrame]
 """A rule about a whole partition: takes the rows that hold, with the contract's columns, and returns a boolean or a
 LazyFrame of one boolean. Its name is the rule's name, its docstring the rule's description. It is not asked about a
 partition without rows."""
+
+Utc = Annotated[pl.Datetime, "us", "UTC"]
+"""Type of a column of instants, for the body of a model: microseconds, UTC."""
 
 SCHEMA, PARSE, HEADER, READABLE = "schema", "parse", "header", "readable"
 KEY_UNIQUE, ROWS_MIN, ROWS_MAX = "key__unique", "rows__min", "rows__max"

@@ -76,6 +76,16 @@ class Feed:
         before, _, after = self.file_name.partition(PLACEHOLDER)
         return re.compile(re.escape(before) + r"(?P<key>[^/]+)" + re.escape(after))
 
+    @property
+    def takes(self) -> str:
+        """Which files it takes, for people."""
+        periods = self.partitions
+        if isinstance(periods, Unpartitioned):
+            return f"one file, named {self.file_name}"
+        until = "on" if periods.end is None else f"to {periods.end}"
+        example = self.expected_file(periods.start.isoformat())
+        return f"files named {self.file_name}, with {periods.KEY} from {periods.start} {until}, e.g. {example}"
+
     def expected_file(self, key: str) -> str:
         """Name of the file that should hold a partition."""
         return self.file_name.replace(PLACEHOLDER, key)

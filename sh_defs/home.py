@@ -1,8 +1,8 @@
-"""The project's folder and Dagster's: where Dagster's own files come from and where they go.
+"""Dagster's folder: where Dagster's own files come from and where they go.
 
-Belongs here: finding the checkout, preparing DAGSTER_HOME, opening Dagster's storage. Does not belong here: reading the
-environment (``settings``), starting anything (``serve``). Invariant: a ``dagster.yaml`` that is in place is left as
-it is: it may name somebody's production storage.
+Belongs here: the files that this package brings along, preparing DAGSTER_HOME, opening Dagster's storage. Does not
+belong here: reading the environment (``settings``), starting anything (``serve``). Invariant: a ``dagster.yaml`` that
+is in place is left as it is: it may name somebody's production storage.
 """
 
 import fcntl
@@ -18,17 +18,9 @@ from sh_core.errors import SettingsError
 from sh_resources.settings import Settings
 
 
-def project_file(name: str) -> Path:
-    """A file that lies beside the packages, such as ``dagster.yaml``.
-
-    Raises:
-        SettingsError: If the packages were installed without it.
-    """
-    found = Path(sh_defs.__file__).resolve().parents[1] / name
-    if not found.is_file():
-        msg = f"{found} is missing: run from a checkout of the project, installed with pip install --editable ."
-        raise SettingsError(msg)
-    return found
+def dagster_file(name: str) -> Path:
+    """One of Dagster's own files that this package brings along: ``dagster.yaml``, ``workspace.yaml``."""
+    return Path(sh_defs.__file__).resolve().parent / name
 
 
 def prepare_dagster_home(settings: Settings) -> Path:
@@ -44,7 +36,7 @@ def prepare_dagster_home(settings: Settings) -> Path:
         if not target.exists():
             # Another process may do the same: whole files replace each other, and both are equal.
             temporary = home / f".dagster.yaml.{os.getpid()}.tmp"
-            temporary.write_bytes(project_file("dagster.yaml").read_bytes())
+            temporary.write_bytes(dagster_file("dagster.yaml").read_bytes())
             temporary.replace(target)
     except OSError as error:
         msg = f"the state folder {settings.home} cannot be written ({error.strerror}): name another in SELFHEAL_HOME"

@@ -102,8 +102,9 @@ def next_steps(console: Console, home: Path, report: Report) -> None:
     parts = "  ".join(f"{part} {s:.1f}" for part, s in report.seconds.items())
     shown = _near(home)
     is_makes = shown == Path(".selfheal") and Path("Makefile").is_file()
-    query = f"import polars as pl; print(pl.read_delta('{shown}/tables/mart_daily_delays'))"
     console.print()
+    filled = [t.table for t in report.tables if t.rows]
+    query = f"import polars as pl; print(pl.read_delta('{shown}/tables/{filled[-1] if filled else 'TABLE'}'))"
     for what, how in (
         ("Seconds", parts),
         ("In Dagster", "make dev" if is_makes else f"selfheal dev --home {shown}"),

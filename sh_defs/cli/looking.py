@@ -92,10 +92,12 @@ def show(
     from sh_defs import show_tables
     from sh_defs.inspecting import partition, table
     from sh_defs.naming import address
+    from sh_resources.clock import SystemClock
 
     engine = engine_at(home)
-    named, key = address(engine.graph, what)
-    facts = table(engine, named) if key is None else partition(engine, named, key)
+    today = SystemClock().now_utc().date()
+    named, key = address(engine.graph, what, today)
+    facts = table(engine, named, today) if key is None else partition(engine, named, key)
     if as_json:
         _print(facts)
     elif key is None:
@@ -157,9 +159,10 @@ def show_quarantine(
     from sh_defs import show_tables
     from sh_defs.evidence import quarantined_rows
     from sh_defs.naming import address
+    from sh_resources.clock import SystemClock
 
     engine = engine_at(home)
-    named, key = address(engine.graph, what)
+    named, key = address(engine.graph, what, SystemClock().now_utc().date())
     facts = quarantined_rows(engine.store, named, key, rule, limit)
     if as_json:
         _print(facts)

@@ -12,7 +12,8 @@ import pytest
 from sh_assets.describing import partitions_definition
 from sh_core.errors import DeclarationError, SettingsError
 from sh_core.partitions import Daily, Monthly, Periods, Weekly
-from sh_defs.definitions import declared_graph, defs
+from sh_defs.declaring import declared_graph
+from sh_defs.definitions import defs
 from sh_resources import settings
 from sh_resources.publisher import Step
 from sh_resources.wiring import open_engine
