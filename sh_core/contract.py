@@ -163,11 +163,14 @@ class Contract:
 
     def _refuse_columns(self) -> None:
         if not isinstance(self.key, tuple):
-            raise DeclarationError(f"key is a tuple of column names, not {self.key!r}")
+            raise DeclarationError(
+                f"key is a tuple of column names, with a comma even for one: ('item',), not {self.key!r}"
+            )
         for rule, columns in self.unique.items():
             unknown = [c for c in columns if c not in self.schema]
             if unknown or len(set(columns)) != len(columns):
-                raise DeclarationError(f"{rule} needs columns of the model, each once; got {', '.join(columns)}")
+                there = f"got {', '.join(columns)}; there are {', '.join(self.schema)}"
+                raise DeclarationError(f"{rule} needs columns of the model, each once; {there}")
         nullable = [c for c in self.key if self._pandera.columns[c].nullable]
         if nullable:
             raise DeclarationError(f"key column {', '.join(nullable)} is nullable; a row without a key has no identity")

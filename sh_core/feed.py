@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sh_core.errors import DeclarationError
+from sh_core.errors import DeclarationError, refuse_other_kinds
 from sh_core.formats import Csv, Format
 from sh_core.partitions import WHOLE, Partitions, Unpartitioned
 
@@ -51,6 +51,15 @@ class Feed:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             msg = f"feed {self.name!r}: a name is lower case letters, digits and underscores"
             raise DeclarationError(msg)
+        refuse_other_kinds(
+            f"feed {self.name}",
+            {
+                "format": (self.format, Format, "Csv(), JsonLines() or Parquet()"),
+                "partitions": (self.partitions, Partitions, "Daily(…), Weekly(…), Monthly(…) or Unpartitioned()"),
+                "columns": (self.columns, tuple, "a tuple of names, ('branch', 'item')"),
+                "pii": (self.pii, frozenset, "a frozenset of columns, frozenset({'reader'})"),
+            },
+        )
         times = 0 if isinstance(self.partitions, Unpartitioned) else 1
         if self.file_name.count(PLACEHOLDER) != times or "/" in self.file_name:
             often = "once" if times else "not at all, as it has no partitions,"

@@ -38,7 +38,8 @@ def declared_graph(module: str) -> Graph:
         raise SettingsError(msg)
     strange = [item for item in tables if not isinstance(item, Table)]
     if strange:
-        msg = f"{module}.TABLES holds {strange[0]!r}, which is no table: use @table or raw_table(feed)"
+        what = f"a {type(strange[0]).__name__}, {strange[0]!r:.60}"
+        msg = f"{_file_of(found)}: TABLES holds {what}, which is no table: use @table, and raw_table(feed) for a feed"
         raise DeclarationError(msg)
     try:
         return Graph.of(tables)

@@ -17,6 +17,7 @@ from pathlib import Path
 from types import FrameType
 
 from sh_core.errors import SettingsError
+from sh_defs.declaring import declared_graph
 from sh_defs.home import dagster_file, dagster_instance, prepare_dagster_home
 from sh_resources.settings import Settings
 
@@ -46,7 +47,9 @@ def serve(settings: Settings, port: int, say: Callable[[str], None]) -> int:
 
     Raises:
         SettingsError: If the port is taken, or the state folder cannot be used.
+        DeclarationError: If the tables cannot be imported, or contradict each other.
     """
+    declared_graph(settings.tables_module)  # what is wrong with it is said here, and not somewhere in Dagster's log
     _refuse_taken(port)
     workspace = dagster_file("workspace.yaml")
     home = prepare_dagster_home(settings)
