@@ -75,7 +75,8 @@ def update(settings: Settings, first: date | None, last: date | None, console: C
     graph = declared_graph(settings.tables_module)
     home = prepare_dagster_home(settings)
     today = SystemClock().now_utc().date()
-    console.print(f"Tables of [bold]{settings.tables_module}[/], state in [bold]{settings.home}[/]", highlight=False)
+    told = f"Tables of [bold]{settings.tables_module}[/], state in [bold]{settings.home}[/]"
+    console.print(told, highlight=False, soft_wrap=True)
     engine = open_engine(settings, graph)
     with dagster_instance(home) as instance, hearing_interrupts() as stop_if_told, watching(console) as watcher:
         going = Update(settings, engine, instance, watcher, stop_if_told)
