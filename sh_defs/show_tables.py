@@ -144,7 +144,8 @@ def quarantined_rows(console: Console, facts: Facts) -> None:
         console.print(f"No rows of {where} are in quarantine{breaking}.", markup=False, highlight=False)
         return
     shown = "" if len(facts["rows"]) == facts["total"] else f", the first {len(facts['rows']):,}"
-    title(console, f"{facts['total']:,} rows of {where} in quarantine{breaking}{shown}")
+    rows = "1 row" if facts["total"] == 1 else f"{facts['total']:,} rows"
+    title(console, f"{rows} of {where} in quarantine{breaking}{shown}")
     for row in facts["rows"]:
         console.print()
         for rule, says in row["rules"].items():

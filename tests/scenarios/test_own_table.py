@@ -119,7 +119,7 @@ def plain(text: str, folder: Path) -> list[str]:
     text = text.replace(str(folder), FOLDER)
     text = re.sub(r"\d{4}-\d\d-\d\d \d\d:\d\d UTC", "TIME", text)
     text = re.sub(r"\b\d+\.\d+ ?s\b", "SECONDS", text)
-    return [line.rstrip() for line in text.rstrip().splitlines()]
+    return [line.rstrip() for line in text.strip("\n").rstrip().splitlines()]
 
 
 def says(said: list[str], expected: list[str]) -> bool:
