@@ -71,6 +71,9 @@ class Table:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             msg = f"table {self.name!r}: a name is lower case letters, digits and underscores"
             raise DeclarationError(msg)
+        if not re.fullmatch(r"[A-Za-z0-9_]+", self.group):
+            msg = f"table {self.name}: a group is letters, digits and underscores, not {self.group!r}"
+            raise DeclarationError(msg)
         refuse_other_kinds(
             f"table {self.name}",
             {
