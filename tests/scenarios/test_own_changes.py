@@ -123,7 +123,7 @@ def eager(raw_loans: pl.LazyFrame) -> pl.LazyFrame:
     ("transform", "line", "says"),
     [
         (crash, 2, ": ValueError in test_own_changes.py, line {} (message not shown: reader is personal data)"),
-        (misspell, 0, ': ColumnNotFoundError in test_own_changes.py, line {}: "reeder" not found'),
+        (misspell, 0, ': ColumnNotFoundError in test_own_changes.py, line {}: unable to find column "reeder"; valid'),
         (eager, 0, ": returned DataFrame in test_own_changes.py, line {}, not a polars LazyFrame"),
     ],
 )
@@ -135,7 +135,7 @@ def test_a_transform_that_crashes_is_told_with_its_line(
     bench.land("loans", WEEK, [ROW])
     bench.run()
     (said,) = bench.why("stg_loans", WEEK)
-    assert said == f"transform crashed{says.format(transform.__code__.co_firstlineno + line)}"
+    assert said.startswith(f"transform crashed{says.format(transform.__code__.co_firstlineno + line)}")
     assert "Ada" not in said
 
 

@@ -367,7 +367,7 @@ def test_golden_every_python_version_agrees(tmp_path: Path, python: Path) -> Non
 
 
 def test_a_package_among_the_site_packages_is_a_project_too(tmp_path: Path) -> None:
-    """The incident: tables in a package of their own, installed with pip, and no edit of them ever computes anything."""
+    """The incident: tables in a package of their own, installed with pip, and no edit of them computes anything."""
     digests = set()
     for factor in (2, 3):
         folder = tmp_path / str(factor) / "site-packages"
