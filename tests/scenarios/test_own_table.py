@@ -7,12 +7,15 @@ lines for which the page says ``…``.
 
 import dataclasses
 import inspect
+import json
 import os
 import re
 import signal
 import socket
 import subprocess
 import sys
+import time
+import urllib.request
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -106,12 +109,29 @@ class Reader:
             for line in process.stdout:
                 said += line
                 if "answers on" in line:
+                    assert "stg_loans" in assets(port)
                     break
         finally:
             process.send_signal(signal.SIGINT)
             _, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         return said.replace(port, PORT)
+
+
+def assets(port: str) -> list[str]:
+    """Assets that Dagster's own process has loaded from the folder's module; it takes a while."""
+    query = "{repositoriesOrError{... on RepositoryConnection{nodes{assetNodes{assetKey{path}}}}}}"
+    asked = urllib.request.Request(
+        f"http://127.0.0.1:{port}/graphql", json.dumps({"query": query}).encode(), {"Content-Type": "application/json"}
+    )
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(asked, timeout=60) as answer:
+            found = json.load(answer)["data"]["repositoriesOrError"].get("nodes", [])
+        if found:
+            return [node["assetKey"]["path"][-1] for node in found[0]["assetNodes"]]
+        time.sleep(0.5)
+    return []
 
 
 def plain(text: str, folder: Path) -> list[str]:
