@@ -68,17 +68,31 @@ def outside_libraries(module: str, file: str) -> bool:
     return not file.startswith(libraries) and not {"site-packages", "dist-packages"} & set(folders)
 
 
-def code_version(function: Callable[..., Any], in_project: InProject = outside_libraries) -> CodeVersion:
+def own_project(function: Callable[..., Any]) -> InProject:
+    """The user's project as one of its functions sees it: what is no library, and the function's own package.
+
+    A package of tables that is installed among the site packages is as much somebody's project as one in a folder.
+    """
+    root = (getattr(inspect.unwrap(function), "__module__", None) or "").partition(".")[0]
+    own = root if root not in sys.stdlib_module_names else ""
+
+    def is_mine(module: str, file: str) -> bool:
+        return outside_libraries(module, file) or (own != "" and module.partition(".")[0] == own)
+
+    return is_mine
+
+
+def code_version(function: Callable[..., Any], in_project: InProject | None = None) -> CodeVersion:
     """The version of a function's code.
 
     Args:
         function: A function, method, partial, class or callable object.
-        in_project: Which modules to enter.
+        in_project: Which modules to enter; None enters the function's ``own_project``.
 
     Raises:
         DeclarationError: If the source of a module of the project cannot be read.
     """
-    reach = _Reach(in_project)
+    reach = _Reach(own_project(function) if in_project is None else in_project)
     entry = reach.value(function)
     reach.follow_all()
     pieces = sorted((label, text, shown) for (label, text), shown in reach.pieces.items())

@@ -19,14 +19,14 @@ import re
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cached_property
-from typing import Any, assert_never
+from typing import Annotated, Any, assert_never
 
 import pandera.polars as pa
 import polars as pl
 from pandera.errors import SchemaDefinitionError, SchemaInitError
 
 from sh_core.code_version import code_version
-from sh_core.errors import DeclarationError
+from sh_core.errors import DeclarationError, refuse_owner
 from sh_core.feed import Feed
 from sh_core.field_docs import field_docs
 from sh_core.fingerprint import fingerprint
@@ -37,6 +37,9 @@ TableRule = Callable[[pl.LazyFrame], bool | pl.LazyFrame]
 """A rule about a whole partition: takes the rows that hold, with the contract's columns, and returns a boolean or a
 LazyFrame of one boolean. Its name is the rule's name, its docstring the rule's description. It is not asked about a
 partition without rows."""
+
+Utc = Annotated[pl.Datetime, "us", "UTC"]
+"""Type of a column of instants, for the body of a model: microseconds, UTC."""
 
 SCHEMA, PARSE, HEADER, READABLE = "schema", "parse", "header", "readable"
 KEY_UNIQUE, ROWS_MIN, ROWS_MAX = "key__unique", "rows__min", "rows__max"
@@ -156,16 +159,23 @@ class Contract:
             self._refuse_columns()
             self._refuse_rules()
         except (DeclarationError, SchemaInitError, SchemaDefinitionError) as cause:
-            name = self.model.__name__ if isinstance(self.model, type) else self.model.name or "unnamed"
-            raise DeclarationError(f"contract {name}: {cause}") from cause
+            raise DeclarationError(f"contract {self._name}: {cause}") from cause
+        refuse_owner(f"contract {self._name}", self.owner)
+
+    @property
+    def _name(self) -> str:
+        return self.model.__name__ if isinstance(self.model, type) else self.model.name or "unnamed"
 
     def _refuse_columns(self) -> None:
         if not isinstance(self.key, tuple):
-            raise DeclarationError(f"key is a tuple of column names, not {self.key!r}")
+            raise DeclarationError(
+                f"key is a tuple of column names, with a comma even for one: ('item',), not {self.key!r}"
+            )
         for rule, columns in self.unique.items():
             unknown = [c for c in columns if c not in self.schema]
             if unknown or len(set(columns)) != len(columns):
-                raise DeclarationError(f"{rule} needs columns of the model, each once; got {', '.join(columns)}")
+                there = f"got {', '.join(columns)}; there are {', '.join(self.schema)}"
+                raise DeclarationError(f"{rule} needs columns of the model, each once; {there}")
         nullable = [c for c in self.key if self._pandera.columns[c].nullable]
         if nullable:
             raise DeclarationError(f"key column {', '.join(nullable)} is nullable; a row without a key has no identity")

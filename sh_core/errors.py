@@ -4,8 +4,8 @@ Belongs here: error classes. Does not belong here: handling. Invariant: a messag
 to do.
 
     SelfHealError
-      ├── DeclarationError      a feed, table, contract or graph was declared wrongly (raised at import, never at run
-      time) ├── SettingsError         an environment variable or a state folder is unusable
+      ├── DeclarationError      a feed, table, contract or graph was declared wrongly (raised at import, never at run)
+      ├── SettingsError         an environment variable or a state folder is unusable
       ├── FeedError             a delivered file cannot be found or read
       ├── TransformError        a transform raised; carries table and partition
       ├── LeaseLostError        this process's lease was taken over: its work is discarded
@@ -14,6 +14,10 @@ to do.
       └── LedgerError           the ledger is unreachable, too old or too new for this code
 """
 
+import re
+from collections.abc import Mapping
+from typing import Any
+
 
 class SelfHealError(Exception):
     """Base of every error raised on purpose here."""
@@ -21,6 +25,32 @@ class SelfHealError(Exception):
 
 class DeclarationError(SelfHealError):
     """A feed, table, contract or graph was declared wrongly."""
+
+
+def refuse_other_kinds(who: str, given: Mapping[str, tuple[object, Any, str]]) -> None:
+    """Refuse values of a wrong type where they are declared, rather than where they are used.
+
+    Args:
+        who: Whose values they are, for the message.
+        given: Per name of a value: the value, the class or union that it must be of, and how to write one.
+
+    Raises:
+        DeclarationError: Naming the first one that is wrong, and how to write it.
+    """
+    for name, (value, kind, example) in given.items():
+        if not isinstance(value, kind):
+            said = value.__name__ if isinstance(value, type) else f"{type(value).__name__} {value!r:.60}"
+            raise DeclarationError(f"{who}: {name} is {example}, not {said}")
+
+
+def refuse_owner(who: str, owner: str) -> None:
+    """Refuse an owner whom nobody can ask; none at all is allowed.
+
+    Raises:
+        DeclarationError: With how to write one.
+    """
+    if owner and not re.fullmatch(r"team:.+|[^@\s]+@[^@\s]+\.[^@\s]+", owner):
+        raise DeclarationError(f"{who}: owner is a mail address or team:<name>, not {owner!r}")
 
 
 class SettingsError(SelfHealError):

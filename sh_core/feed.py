@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sh_core.errors import DeclarationError
+from sh_core.errors import DeclarationError, refuse_other_kinds, refuse_owner
 from sh_core.formats import Csv, Format
 from sh_core.partitions import WHOLE, Partitions, Unpartitioned
 
@@ -51,6 +51,16 @@ class Feed:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             msg = f"feed {self.name!r}: a name is lower case letters, digits and underscores"
             raise DeclarationError(msg)
+        refuse_other_kinds(
+            f"feed {self.name}",
+            {
+                "format": (self.format, Format, "Csv(), JsonLines() or Parquet()"),
+                "partitions": (self.partitions, Partitions, "Daily(…), Weekly(…), Monthly(…) or Unpartitioned()"),
+                "columns": (self.columns, tuple, "a tuple of names, ('branch', 'item')"),
+                "pii": (self.pii, frozenset, "a frozenset of columns, frozenset({'reader'})"),
+            },
+        )
+        refuse_owner(f"feed {self.name}", self.owner)
         times = 0 if isinstance(self.partitions, Unpartitioned) else 1
         if self.file_name.count(PLACEHOLDER) != times or "/" in self.file_name:
             often = "once" if times else "not at all, as it has no partitions,"
@@ -75,6 +85,16 @@ class Feed:
     def _pattern(self) -> re.Pattern[str]:
         before, _, after = self.file_name.partition(PLACEHOLDER)
         return re.compile(re.escape(before) + r"(?P<key>[^/]+)" + re.escape(after))
+
+    @property
+    def takes(self) -> str:
+        """Which files it takes, for people."""
+        periods = self.partitions
+        if isinstance(periods, Unpartitioned):
+            return f"one file, named {self.file_name}"
+        until = "on" if periods.end is None else f"to {periods.end}"
+        example = self.expected_file(periods.start.isoformat())
+        return f"files named {self.file_name}, with {periods.KEY} from {periods.start} {until}, e.g. {example}"
 
     def expected_file(self, key: str) -> str:
         """Name of the file that should hold a partition."""

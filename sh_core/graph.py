@@ -83,12 +83,15 @@ class Graph:
 def _check_inputs(table: Table, by_name: dict[str, Table]) -> None:
     for given in table.reads:
         if given.table not in by_name:
-            msg = f"table {table.name} reads {given.table}, which is not declared"
+            msg = f"table {table.name} reads {given.table}, which is not declared; there are {', '.join(by_name)}"
             raise DeclarationError(msg)
         source = by_name[given.table]
         missing = sorted(c for c in given.columns or () if c not in source.contract.columns)
         if missing:
-            msg = f"table {table.name} reads {', '.join(missing)} of {given.table}, which has no such column"
+            msg = (
+                f"table {table.name} reads {', '.join(missing)} of {given.table}, which has no such column; "
+                f"it has {', '.join(source.contract.columns)}"
+            )
             raise DeclarationError(msg)
         why = refuse(given.window, table.partitions, source.partitions) or _refuse_lookup(table, given, by_name)
         if why is not None:

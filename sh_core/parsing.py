@@ -31,16 +31,23 @@ class Parser:
         sources: Columns of the raw table that it reads.
         typed: Their value, null where the text is not of the form asked for. Markers of absence are null in its input.
         can_fail: Whether some text does not parse.
+        is_text: Whether it reads delivered text, and not what the framework has typed already.
     """
 
     sources: tuple[str, ...]
     typed: pl.Expr
     can_fail: bool = True
+    is_text: bool = True
 
 
 def text(source: str) -> Parser:
     """The text as it came (String); every text parses."""
     return Parser((source,), pl.col(source), can_fail=False)
+
+
+def as_is(source: str) -> Parser:
+    """A value that has a type already, such as the partition column of a raw table: the period that the file is of."""
+    return Parser((source,), pl.col(source), can_fail=False, is_text=False)
 
 
 def integer(source: str) -> Parser:
@@ -91,7 +98,7 @@ def parse(raw: pl.LazyFrame, /, *, na: Collection[str] = NOT_AVAILABLE, **column
         (List[String]: the typed columns that are null although text was delivered for them; empty where there is none)
         and ``_text`` (String: the delivered cells of a row with such a column, null for all others).
     """
-    read = list(dict.fromkeys(source for parser in columns.values() for source in parser.sources))
+    read = list(dict.fromkeys(source for parser in columns.values() if parser.is_text for source in parser.sources))
     cells = pl.col(read)
     # A delivered and a typed column may share a name (``flight``), so the delivered ones step aside under ``_text_``.
     present = raw.with_columns(pl.when(~cells.is_in(list(na))).then(cells).name.keep())

@@ -36,6 +36,11 @@ class Unpartitioned:
         del first, last
         return (WHOLE,)
 
+    def declared(self, today: date) -> Sequence[str]:
+        """The one key, whatever the day."""
+        del today
+        return (WHOLE,)
+
     def check(self, key: str) -> None:
         """Accept the one key.
 
@@ -62,6 +67,7 @@ class _Periods(ABC):
     column: str = "date"
 
     NAME: ClassVar[str]
+    KEY: ClassVar[str]
 
     def __post_init__(self) -> None:
         """Refuse an empty span, and periods that are cut off."""
@@ -112,6 +118,10 @@ class _Periods(ABC):
             DeclarationError: If the set has no end.
         """
         return self._all
+
+    def declared(self, today: date) -> Sequence[str]:
+        """Every key in order; of a set without end, those up to the period that a day is in."""
+        return self._all if self.end is not None else self.between(self.start, today)
 
     def between(self, first: date, last: date) -> Sequence[str]:
         """Keys of the periods of this set in which at least one of the days from first to last lies."""
@@ -165,6 +175,7 @@ class Daily(_Periods):
     """One partition per calendar day."""
 
     NAME: ClassVar[str] = "daily"
+    KEY: ClassVar[str] = "the day"
 
     def floor(self, day: date) -> date:
         """The day itself."""
@@ -182,6 +193,7 @@ class Weekly(_Periods):
     column: str = "week"
 
     NAME: ClassVar[str] = "weekly"
+    KEY: ClassVar[str] = "the Monday of the week"
 
     def floor(self, day: date) -> date:
         """The Monday of the day's week."""
@@ -199,6 +211,7 @@ class Monthly(_Periods):
     column: str = "month"
 
     NAME: ClassVar[str] = "monthly"
+    KEY: ClassVar[str] = "the first day of the month"
 
     def floor(self, day: date) -> date:
         """The first of the day's month."""

@@ -21,7 +21,7 @@ import polars as pl
 
 from sh_core.conservation import CONSERVES_ROWS, IN_PARTITION
 from sh_core.contract import Contract, raw_contract
-from sh_core.errors import DeclarationError
+from sh_core.errors import DeclarationError, refuse_other_kinds
 from sh_core.feed import Feed
 from sh_core.inputs import Input
 from sh_core.partitions import Partitions, Unpartitioned
@@ -71,6 +71,16 @@ class Table:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             msg = f"table {self.name!r}: a name is lower case letters, digits and underscores"
             raise DeclarationError(msg)
+        if not re.fullmatch(r"[A-Za-z0-9_]+", self.group):
+            msg = f"table {self.name}: a group is letters, digits and underscores, not {self.group!r}"
+            raise DeclarationError(msg)
+        refuse_other_kinds(
+            f"table {self.name}",
+            {
+                "partitions": (self.partitions, Partitions, "Daily(…), Weekly(…), Monthly(…) or Unpartitioned()"),
+                "station": (self.station, Station, "one of Station.STAGED, .JOINED, .MART, .FEATURE"),
+            },
+        )
         if (self.transform is None) == (self.feed is None):
             msg = f"table {self.name}: exactly one of a transform and a feed makes its rows"
             raise DeclarationError(msg)
@@ -149,6 +159,7 @@ def table(
 
     def declare(function: Transform) -> Table:
         called = name or function.__name__
+        refuse_other_kinds(f"table {called}", {"contract": (contract, Contract, "Contract(Model, key=(…))")})
         parameters = inspect.signature(function).parameters
         unknown = sorted(set(declared) - set(parameters))
         if unknown:

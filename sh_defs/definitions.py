@@ -1,19 +1,17 @@
 """Dagster's definitions: what ``dagster dev`` and ``dg`` load.
 
-Belongs here: which tables, which state folder, and how the two meet. Does not belong here: the shape of assets
-(``sh_assets``). Invariant: loading touches no state; folders and the ledger are made when a run or tick needs them.
+Belongs here: the tables that the environment names, joined with their state folder. Does not belong here: the shape of
+assets (``sh_assets``), finding and importing tables (``declaring``). Invariant: loading touches no state; folders and
+the ledger are made when a run or tick needs them.
 """
 
-from collections.abc import Sequence
 from functools import cache
-from importlib import import_module
 
 import dagster as dg
 
 from sh_assets.build import ENGINE, OnOutcome, build
-from sh_core.errors import DeclarationError, SettingsError
 from sh_core.graph import Graph
-from sh_core.table import Table
+from sh_defs.declaring import declared_graph
 from sh_resources import settings as environment
 from sh_resources.engine import Engine
 from sh_resources.settings import Settings
@@ -52,28 +50,3 @@ def definitions(graph: Graph, settings: Settings, on_outcome: OnOutcome | None =
         # One process per run: Polars uses every core by itself, and a step costs nothing to start.
         executor=dg.in_process_executor,
     )
-
-
-def declared_graph(module: str) -> Graph:
-    """The graph that a module declares as ``TABLES``.
-
-    Raises:
-        SettingsError: If there is no such module, or it has no ``TABLES``.
-        DeclarationError: If the tables contradict each other.
-    """
-    try:
-        found = import_module(module)
-    except ModuleNotFoundError as error:
-        if error.name is None or not f"{module}.".startswith(f"{error.name}."):
-            raise  # something that the module itself imports
-        msg = f"SELFHEAL_TABLES is {module!r}, but there is no module {error.name!r}: name one that can be imported"
-        raise SettingsError(msg) from error
-    tables = getattr(found, "TABLES", None)
-    if not isinstance(tables, Sequence) or not tables:
-        msg = f"SELFHEAL_TABLES is {module!r}, which declares no TABLES: add TABLES = (raw_…, stg_…), inputs included"
-        raise SettingsError(msg)
-    strange = [item for item in tables if not isinstance(item, Table)]
-    if strange:
-        msg = f"{module}.TABLES holds {strange[0]!r}, which is no table: use @table or raw_table(feed)"
-        raise DeclarationError(msg)
-    return Graph.of(tables)

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from sh_core.errors import SettingsError
 from sh_core.graph import Graph
-from sh_defs.definitions import declared_graph
+from sh_defs.declaring import declared_graph
 from sh_defs.facts.report import Report
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.interrupts import hearing_interrupts

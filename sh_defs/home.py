@@ -1,9 +1,9 @@
-"""The project's folder and Dagster's: where Dagster's own files come from and where they go.
+"""Dagster's folder: where Dagster's own files come from and where they go.
 
-Belongs here: finding the checkout, preparing DAGSTER_HOME, opening Dagster's storage. Does not belong here: reading the
-environment (``settings``), starting anything (``serve``). Invariant: a ``dagster.yaml`` that is in place is left as
-it is: it may name somebody's production storage. (One from before ``STORAGE`` goes on as before; to have its pages
-quicker, add those lines to it, or delete it and let it be made anew.)
+Belongs here: the files that this package brings along, preparing DAGSTER_HOME, opening Dagster's storage. Does not
+belong here: reading the environment (``settings``), starting anything (``serve``). Invariant: a ``dagster.yaml`` that
+is in place is left as it is: it may name somebody's production storage. (One from before ``STORAGE`` goes on as before;
+to have its pages quicker, add those lines to it, or delete it and let it be made anew.)
 """
 
 import fcntl
@@ -32,17 +32,9 @@ storage:
 """What only the ``dagster.yaml`` in DAGSTER_HOME can say; the project's own is also read where there is none."""
 
 
-def project_file(name: str) -> Path:
-    """A file that lies beside the packages, such as ``dagster.yaml``.
-
-    Raises:
-        SettingsError: If the packages were installed without it.
-    """
-    found = Path(sh_defs.__file__).resolve().parents[1] / name
-    if not found.is_file():
-        msg = f"{found} is missing: run from a checkout of the project, installed with pip install --editable ."
-        raise SettingsError(msg)
-    return found
+def dagster_file(name: str) -> Path:
+    """One of Dagster's own files that this package brings along: ``dagster.yaml``, ``workspace.yaml``."""
+    return Path(sh_defs.__file__).resolve().parent / name
 
 
 def prepare_dagster_home(settings: Settings) -> Path:
@@ -58,7 +50,7 @@ def prepare_dagster_home(settings: Settings) -> Path:
         if not target.exists():
             # Another process may do the same: whole files replace each other, and both are equal.
             temporary = home / f".dagster.yaml.{os.getpid()}.tmp"
-            temporary.write_text(project_file("dagster.yaml").read_text() + STORAGE)
+            temporary.write_text(dagster_file("dagster.yaml").read_text() + STORAGE)
             temporary.replace(target)
     except OSError as error:
         msg = f"the state folder {settings.home} cannot be written ({error.strerror}): name another in SELFHEAL_HOME"

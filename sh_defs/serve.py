@@ -17,7 +17,8 @@ from pathlib import Path
 from types import FrameType
 
 from sh_core.errors import SettingsError
-from sh_defs.home import dagster_instance, prepare_dagster_home, project_file
+from sh_defs.declaring import declared_graph
+from sh_defs.home import dagster_file, dagster_instance, prepare_dagster_home
 from sh_resources.settings import Settings
 
 HOST = "127.0.0.1"
@@ -46,13 +47,21 @@ def serve(settings: Settings, port: int, say: Callable[[str], None]) -> int:
 
     Raises:
         SettingsError: If the port is taken, or the state folder cannot be used.
+        DeclarationError: If the tables cannot be imported, or contradict each other.
     """
+    declared_graph(settings.tables_module)  # what is wrong with it is said here, and not somewhere in Dagster's log
     _refuse_taken(port)
-    workspace = project_file("workspace.yaml")
+    workspace = dagster_file("workspace.yaml")
     home = prepare_dagster_home(settings)
     with dagster_instance(home):
         pass  # its storage is there now, so that the web interface and the daemon don't both create it
-    environment = {**os.environ, "DAGSTER_HOME": str(home), "SELFHEAL_HOME": str(settings.home)}
+    environment = {
+        **os.environ,
+        "DAGSTER_HOME": str(home),
+        "SELFHEAL_HOME": str(settings.home),
+        # Dagster runs elsewhere, and finds the module of tables that stands here all the same.
+        "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]),
+    }
     place = ["--workspace", str(workspace), "--host", HOST, "--port", str(port)]
     command = [sys.executable, "-W", f"ignore:{_SUPERSEDED}", "-m", "dagster", "dev", *place]
     told = list[int]()

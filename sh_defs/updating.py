@@ -24,7 +24,8 @@ from sh_assets.wording import awaited, not_published, word
 from sh_core.errors import SelfHealError
 from sh_core.outcome import Outcome
 from sh_core.table import Table
-from sh_defs.definitions import declared_graph, definitions
+from sh_defs.declaring import declared_graph
+from sh_defs.definitions import definitions
 from sh_defs.facts.report import Report, Run, gather
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.interrupts import hearing_interrupts
@@ -33,6 +34,7 @@ from sh_defs.running import Ran, run_table
 from sh_defs.shown import terminal
 from sh_defs.shown.json_form import write_json
 from sh_defs.shown.page import write_page
+from sh_defs.shown.saying import visible
 from sh_resources.clock import SystemClock
 from sh_resources.engine import Engine
 from sh_resources.settings import Settings
@@ -42,6 +44,9 @@ _FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 
 LONG_AGO = date(1900, 1, 1)
 """Before the first partition of anything."""
+
+STRAYS_SHOWN = 5
+"""Files under wrong names that are named."""
 
 FULL_BYTES = 16 * 2**20
 """Free space below which whatever went wrong probably did because the disk is full."""
@@ -70,10 +75,12 @@ def update(settings: Settings, first: date | None, last: date | None, console: C
     graph = declared_graph(settings.tables_module)
     home = prepare_dagster_home(settings)
     today = SystemClock().now_utc().date()
-    console.print(f"Tables of [bold]{settings.tables_module}[/], state in [bold]{settings.home}[/]", highlight=False)
+    told = f"Tables of [bold]{settings.tables_module}[/], state in [bold]{settings.home}[/]"
+    console.print(told, highlight=False, soft_wrap=True)
     engine = open_engine(settings, graph)
     with dagster_instance(home) as instance, hearing_interrupts() as stop_if_told, watching(console) as watcher:
         going = Update(settings, engine, instance, watcher, stop_if_told)
+        going.note_strays()
         going.bring_up_to_date(first or LONG_AGO, last or today)
         report = going.report()
     write_report(report, settings.home)
@@ -151,6 +158,17 @@ class Update:
                     self.runs.append(self._as_told(table, ran, told))
             self.watcher.finish(table.name, tally, self.seconds[table.name])
             self._note_waiting(table, outlook.waiting)
+
+    def note_strays(self) -> None:
+        """Say what has landed under a name that no feed takes: nobody would ever look at it."""
+        feeds = self.engine.graph.feeds
+        strays = self.engine.landing.strays(feeds)
+        for path, feed in islice(strays.items(), STRAYS_SHOWN):
+            names = ", ".join(f.name for f in feeds)
+            why = f"no feed has that name, there are {names}" if feed is None else f"{feed.name} takes {feed.takes}"
+            self.watcher.note(f"landing/{visible(path)} is not looked at: {why}")
+        if len(strays) > STRAYS_SHOWN:
+            self.watcher.note(f"and {len(strays) - STRAYS_SHOWN:,} more in landing/")
 
     def _note_waiting(self, table: Table, waiting: Mapping[str, Sequence[str]]) -> None:
         """Say what the first partition waits for, unless that waits itself and was said before."""

@@ -6,6 +6,8 @@ Invariant: a transform is run for one partition at a time and sees only that par
 depend on which other partitions happen to share the run; and a crash in one partition is that partition's alone.
 """
 
+import inspect
+import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -187,16 +189,18 @@ def _run(transform: Transform, handed: Mapping[str, Frames]) -> dict[str, pl.Dat
     plans: dict[str, pl.LazyFrame] = {}
     results: dict[str, pl.DataFrame | Unknown] = {}
     for key, frames in handed.items():
-        built: object = _guarded(partial(transform, **{name: frame.lazy() for name, frame in frames.items()}))
+        call = partial(transform, **{name: frame.lazy() for name, frame in frames.items()})
+        built: object = _guarded(transform, call)
         if isinstance(built, Unknown):
             results[key] = built
         elif isinstance(built, pl.LazyFrame):
             plans[key] = built
         else:
-            results[key] = Unknown(TRANSFORM, f"returned {type(built).__name__}, not a polars LazyFrame")
-    together = _guarded(partial(_collect_all, list(plans.values())))
+            wrong = f"returned {type(built).__name__} in {_place(transform)}, not a polars LazyFrame"
+            results[key] = Unknown(TRANSFORM, wrong)
+    together = _guarded(transform, partial(_collect_all, list(plans.values())))
     if isinstance(together, Unknown):
-        results.update({key: _guarded(partial(_collect, plan)) for key, plan in plans.items()})
+        results.update({key: _guarded(transform, partial(_collect, plan)) for key, plan in plans.items()})
     else:
         results.update(zip(plans, together, strict=True))
     return results
@@ -213,10 +217,25 @@ def _collect(plan: pl.LazyFrame) -> pl.DataFrame:
 _T = TypeVar("_T")
 
 
-def _guarded(call: Callable[[], _T]) -> _T | Unknown:
+def _guarded(transform: Transform, call: Callable[[], _T]) -> _T | Unknown:
     try:
         return call()
     # The boundary around user code: whatever it raises is a verdict, not our crash. A panic of Polars is no Exception.
     except (Exception, pl.exceptions.PanicException) as raised:  # noqa: BLE001
         text = str(raised).strip().splitlines()
-        return Unknown(TRANSFORM, f"{type(raised).__name__}: {text[0] if text else '(no message)'}")
+        place = _place(transform, raised)
+        return Unknown(TRANSFORM, f"{type(raised).__name__} in {place}: {text[0] if text else '(no message)'}")
+
+
+def _place(transform: Transform, raised: Exception | None = None) -> str:
+    """File and line at which to look: the transform's own line that raised, else where it begins.
+
+    What Polars raises when the plan is run has no line of the transform any more.
+    """
+    function = inspect.unwrap(transform)
+    code = getattr(function, "__code__", None)
+    file = code.co_filename if code is not None else inspect.getfile(type(function))
+    path = traceback.walk_tb(None if raised is None else raised.__traceback__)
+    lines = [line for frame, line in path if frame.f_code is code]
+    begin = code.co_firstlineno if code is not None else 1
+    return f"{file.rpartition('/')[2]}, line {lines[-1] if lines else begin}"

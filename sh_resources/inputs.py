@@ -169,7 +169,10 @@ def look(table: Table, upstream: Mapping[str, Table], store: Store, ledger: Ledg
         known = ledger.publications.by_path(name, [f.path for f in found.values()])
         # Committed but not yet confirmed: its run is between the two steps, or died there and is recovered by the next
         # claim. Until then it is treated as not there, so that no trace ever names a version that the ledger may lack.
-        files[name] = {p: f for p, f in found.items() if f.path in known}
+        # Neither is content from before a column was declared that is read now, where its successor is withheld.
+        needed = {c for given in table.reads if given.table == name for c in handed_over(given, source)}
+        usable = {path for path, snapshot in known.items() if needed <= set(snapshot.version.columns)}
+        files[name] = {p: f for p, f in found.items() if f.path in usable}
         snapshots[name] = {p: known[f.path] for p, f in files[name].items()}
     missing = {key: gap for key in keys if (gap := _missing(table, wanted, files, key))}
     sighting = Sighting(table, upstream, store, files, snapshots, wanted, missing)

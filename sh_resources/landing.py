@@ -18,7 +18,7 @@ import os
 import re
 import stat
 import tempfile
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -150,6 +150,34 @@ class LandingZone:
             msg = f"feed {feed.name}: {folder} cannot be listed ({error.strerror}); check that it is a readable folder"
             raise FeedError(msg) from error
         return Seen({key: files[key] for key in wanted.values() if key in files}, refused)
+
+    def strays(self, feeds: Collection[Feed]) -> dict[str, Feed | None]:
+        """What lies in the landing zone under a name that nobody will ever look for.
+
+        Returns:
+            Path below the landing zone → the feed whose folder it is in; None for a folder that is no feed's.
+
+        Raises:
+            FeedError: If the landing zone is not there or not readable.
+        """
+        by_name = {feed.name: feed for feed in feeds}
+        found: dict[str, Feed | None] = {}
+        for name in self._names(self.root):
+            feed = by_name.get(name)
+            if feed is None:
+                found[name] = None
+            else:
+                files = self._names(self._folder(feed))
+                found |= {f"{name}/{file}": feed for file in files if feed.partition_of(file) is None}
+        return found
+
+    def _names(self, folder: Path) -> list[str]:
+        """Names in a folder, in order, those of files still being written left out."""
+        try:
+            return sorted(path.name for path in folder.iterdir() if not path.name.startswith("."))
+        except OSError as error:
+            msg = f"{folder} cannot be listed ({error.strerror}); check that it is a readable folder"
+            raise FeedError(msg) from error
 
     def ingest(self, feed: Feed, delivered: Mapping[str, Delivered]) -> Taken:
         """Read, hash and archive files, in the order of ``delivered``.

@@ -5,7 +5,8 @@ code is given values. Invariant: a setting that cannot work is refused here, wit
 
     SELFHEAL_HOME     state folder (default ``.selfheal`` in the working directory)
     SELFHEAL_LEDGER   SQLAlchemy URL of the ledger (default: SQLite in the state folder)
-    SELFHEAL_TABLES   Python module whose ``TABLES`` is the graph (default: the flight demo, ``sh_assets.flights``)
+    SELFHEAL_TABLES   Python module whose ``TABLES`` is the graph, in the working directory or installed
+                      (default: the flight demo, ``sh_assets.flights``)
     SELFHEAL_LEASE_S  seconds that a lease lasts without a heartbeat (default 20)
 """
 

@@ -93,10 +93,12 @@ def show(
     from sh_defs.facts.inspecting import partition, table
     from sh_defs.facts.naming import address
     from sh_defs.shown import terminal_tables
+    from sh_resources.clock import SystemClock
 
     engine = engine_at(home)
-    named, key = address(engine.graph, what)
-    facts = table(engine, named) if key is None else partition(engine, named, key)
+    today = SystemClock().now_utc().date()
+    named, key = address(engine.graph, what, today)
+    facts = table(engine, named, today) if key is None else partition(engine, named, key)
     if as_json:
         _print(facts)
     elif key is None:
@@ -158,9 +160,10 @@ def show_quarantine(
     from sh_defs.facts.evidence import quarantined_rows
     from sh_defs.facts.naming import address
     from sh_defs.shown import terminal_tables
+    from sh_resources.clock import SystemClock
 
     engine = engine_at(home)
-    named, key = address(engine.graph, what)
+    named, key = address(engine.graph, what, SystemClock().now_utc().date())
     facts = quarantined_rows(engine.store, named, key, rule, limit)
     if as_json:
         _print(facts)

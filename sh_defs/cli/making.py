@@ -55,7 +55,8 @@ def run(
     """Take in what has landed, and bring every table up to date.
 
     Files land in landing/FEED/ in the state folder. Only partitions that need it are run: those whose files, inputs,
-    code or contract are not those of last time. SELFHEAL_TABLES names the module whose TABLES are meant.
+    code or contract are not those of last time. SELFHEAL_TABLES names the module whose TABLES are meant, in the folder
+    where you are or installed.
 
     **Examples**
 

@@ -186,7 +186,8 @@ def gather(
     activity = tuple(ledger.publications.activity())
     evidence = {t.name: store.quarantined(t) for t in graph.tables}
     quarantined = tuple(q for t in graph.tables for q in by_rule(t, evidence[t.name]))
-    tables = standings_of(graph, store, settled, activity, [key for f in feeds for key in f.by_partition])
+    delivered = [key for f in feeds for key in f.by_partition]
+    tables = standings_of(graph, store, settled, activity, delivered, now_utc.date())
     return Report(
         made_utc=now_utc,
         span=span,

@@ -13,6 +13,9 @@ from sh_core.mapping import SAME
 from sh_core.table import Table
 from sh_core.verdict import Broken, Held, Level, Rule, RuleBreach, Unknown, Verdict
 
+_NAMES_ONLY = frozenset({"NameError", "ColumnNotFoundError"})
+"""Errors whose messages name variables or columns, and never a value."""
+
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 
@@ -47,9 +50,10 @@ def found(breach: RuleBreach) -> str:
 def crash(graph: Graph, table: Table, cause: str) -> str:
     """What was raised; of code that handles personal data only the kind of error, as messages tend to quote values."""
     handled = {*table.contract.pii, *(c for i in table.reads for c in graph[i.table].contract.pii)}
-    if not handled:
+    kind, colon, _ = cause.partition(":")
+    if not handled or not colon or kind.partition(" ")[0] in _NAMES_ONLY:
         return cause
-    return f"{cause.partition(':')[0]} (message not shown: {', '.join(sorted(handled))} is personal data)"
+    return f"{kind} (message not shown: {', '.join(sorted(handled))} is personal data)"
 
 
 def count(number: int, noun: str) -> str:

@@ -97,19 +97,25 @@ def specimen(console: Console, example: Specimen) -> None:
 
 def next_steps(console: Console, home: Path, report: Report) -> None:
     """How long it took, and what to do next."""
+    filled = [t.table for t in report.tables if t.rows]
     if not report.runs:
-        console.print("\nEverything was up to date: nothing was run.")
+        idle = "Everything was up to date" if filled else "Nothing has landed"
+        console.print(f"\n{idle}: nothing was run.")
     parts = "  ".join(f"{part} {s:.1f}" for part, s in report.seconds.items())
     shown = _near(home)
     is_makes = shown == Path(".selfheal") and Path("Makefile").is_file()
-    query = f"import polars as pl; print(pl.read_delta('{shown}/tables/mart_daily_delays'))"
-    console.print()
-    for what, how in (
+    held = [f"{incident.table}:{incident.partition}" for incident in report.incidents[:1]]
+    steps = [
         ("Seconds", parts),
+        *(("Why withheld", f"selfheal show {address} --home {shown}") for address in held),
         ("In Dagster", "make dev" if is_makes else f"selfheal dev --home {shown}"),
-        ("Query a table", f'{_near(Path(sys.executable))} -c "{query}"'),
-        ("Whole report", str(shown / "report.html")),
-    ):
+    ]
+    if filled:
+        query = f"import polars as pl; print(pl.read_delta('{shown}/tables/{filled[-1]}'))"
+        steps.append(("Query a table", f'{_near(Path(sys.executable))} -c "{query}"'))
+    steps.append(("Whole report", str(shown / "report.html")))
+    console.print()
+    for what, how in steps:
         console.print(f"[bold]{what:<14}[/]{escape(how)}", highlight=False, soft_wrap=True)
 
 

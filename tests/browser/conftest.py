@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, NoReturn
 
 import pytest
 
-from sh_defs.definitions import declared_graph, definitions
+from sh_defs.declaring import declared_graph
+from sh_defs.definitions import definitions
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.running import run_table
 from sh_drills.replay import land

@@ -12,7 +12,8 @@ import pytest
 from sh_assets.keys import partitions_definition
 from sh_core.errors import DeclarationError, SettingsError
 from sh_core.partitions import Daily, Monthly, Periods, Weekly
-from sh_defs.definitions import declared_graph, defs
+from sh_defs.declaring import declared_graph
+from sh_defs.definitions import defs
 from sh_resources import settings
 from sh_resources.publisher import Step
 from sh_resources.wiring import open_engine
@@ -87,7 +88,11 @@ def test_loading_touches_no_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("x = 1", SettingsError, "declares no TABLES"),
         ("TABLES = ()", SettingsError, "declares no TABLES"),
         ("TABLES = ['raw']", DeclarationError, "which is no table"),
-        ("import nothing_of_that_name", ModuleNotFoundError, "nothing_of_that_name"),
+        (
+            "import nothing_of_that_name",
+            DeclarationError,
+            r"tables_\w+\.py, line 1: ModuleNotFoundError: .*nothing_of_that_name",
+        ),
     ],
 )
 def test_a_module_without_tables_is_refused(

@@ -491,3 +491,23 @@ def test_a_damaged_archive_is_never_read_as_if_it_were_whole(zone: LandingZone, 
 def test_only_a_hash_finds_something_in_the_archive(zone: LandingZone, sha256: str) -> None:
     with pytest.raises(FeedError, match="no SHA-256"):
         zone.archived(FEED, sha256)
+
+
+def test_what_nobody_will_ever_look_for_is_named(zone: LandingZone) -> None:
+    """The incident: a week of files named by their Tuesdays, and a pipeline that waits for them, silently."""
+    landed(zone, MONDAY)
+    for name in (
+        "flights_20130107.csv",
+        "flights_2014-01-01.csv",
+        "Flights_2013-01-08.csv",
+        ".flights_2013-01-08.part",
+    ):
+        (zone.root / FEED.name / name).touch()
+    (zone.root / "flihgts").mkdir()
+    (zone.root / ".mounted").touch()
+    assert zone.strays([FEED]) == {
+        "flights/Flights_2013-01-08.csv": FEED,
+        "flights/flights_2014-01-01.csv": FEED,
+        "flights/flights_20130107.csv": FEED,
+        "flihgts": None,
+    }

@@ -364,3 +364,25 @@ def test_golden_every_python_version_agrees(tmp_path: Path, python: Path) -> Non
     """An upgrade of Python must not recompute the world."""
     (tmp_path / "sample.py").write_text(SAMPLE)
     assert digest_in(str(python), tmp_path) == GOLDEN
+
+
+def test_a_package_among_the_site_packages_is_a_project_too(tmp_path: Path) -> None:
+    """The incident: tables in a package of their own, installed with pip, and no edit of them computes anything."""
+    digests = set()
+    for factor in (2, 3):
+        folder = tmp_path / str(factor) / "site-packages"
+        (folder / "rented").mkdir(parents=True)
+        (folder / "rented" / "__init__.py").touch()
+        (folder / "rented" / "rates.py").write_text(f"FACTOR = {factor}\n")
+        program = "from rented.rates import FACTOR\ndef transform(x):\n    return x * FACTOR\n"
+        (folder / "rented" / "sample.py").write_text(program)
+        program = (
+            "import sys; sys.path[:0] = sys.argv[1:]; from rented.sample import transform;"
+            "from sh_core.code_version import code_version; print(code_version(transform).digest)"
+        )
+        root = str(Path(__file__).parents[2])
+        done = subprocess.run(
+            [sys.executable, "-c", program, root, str(folder)], check=True, capture_output=True, text=True
+        )
+        digests.add(done.stdout.strip())
+    assert len(digests) == 2

@@ -16,6 +16,7 @@ from tests.little import DAYS, GRAPH
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 STAGED = GRAPH["stg_readings"]
+TODAY = NOW.date()
 
 
 class Person(pa.DataFrameModel):
@@ -88,11 +89,11 @@ def test_what_never_was_has_no_time() -> None:
 )
 def test_a_name_that_does_not_exist_is_answered_by_those_that_look_like_it(typed: str, says: str) -> None:
     with pytest.raises(UnknownNameError) as raised:
-        address(GRAPH, typed)
+        address(GRAPH, typed, TODAY)
     assert says in str(raised.value)
 
 
 def test_names_that_exist_are_found() -> None:
-    assert address(GRAPH, "stg_readings") == (STAGED, None)
-    assert address(GRAPH, "stg_readings:2030-01-05") == (STAGED, "2030-01-05")
+    assert address(GRAPH, "stg_readings", TODAY) == (STAGED, None)
+    assert address(GRAPH, "stg_readings:2030-01-05", TODAY) == (STAGED, "2030-01-05")
     assert table_named(GRAPH, "stg_readings") is STAGED
