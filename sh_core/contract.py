@@ -26,7 +26,7 @@ import polars as pl
 from pandera.errors import SchemaDefinitionError, SchemaInitError
 
 from sh_core.code_version import code_version
-from sh_core.errors import DeclarationError, refuse_owner
+from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
 from sh_core.field_docs import field_docs
 from sh_core.fingerprint import fingerprint
@@ -159,12 +159,8 @@ class Contract:
             self._refuse_columns()
             self._refuse_rules()
         except (DeclarationError, SchemaInitError, SchemaDefinitionError) as cause:
-            raise DeclarationError(f"contract {self._name}: {cause}") from cause
-        refuse_owner(f"contract {self._name}", self.owner)
-
-    @property
-    def _name(self) -> str:
-        return self.model.__name__ if isinstance(self.model, type) else self.model.name or "unnamed"
+            name = self.model.__name__ if isinstance(self.model, type) else self.model.name or "unnamed"
+            raise DeclarationError(f"contract {name}: {cause}") from cause
 
     def _refuse_columns(self) -> None:
         if not isinstance(self.key, tuple):

@@ -14,7 +14,6 @@ to do.
       └── LedgerError           the ledger is unreachable, too old or too new for this code
 """
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -41,16 +40,6 @@ def refuse_other_kinds(who: str, given: Mapping[str, tuple[object, Any, str]]) -
         if not isinstance(value, kind):
             said = value.__name__ if isinstance(value, type) else f"{type(value).__name__} {value!r:.60}"
             raise DeclarationError(f"{who}: {name} is {example}, not {said}")
-
-
-def refuse_owner(who: str, owner: str) -> None:
-    """Refuse an owner whom nobody can ask; none at all is allowed.
-
-    Raises:
-        DeclarationError: With how to write one.
-    """
-    if owner and not re.fullmatch(r"team:.+|[^@\s]+@[^@\s]+\.[^@\s]+", owner):
-        raise DeclarationError(f"{who}: owner is a mail address or team:<name>, not {owner!r}")
 
 
 class SettingsError(SelfHealError):

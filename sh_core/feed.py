@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from sh_core.errors import DeclarationError, refuse_other_kinds, refuse_owner
+from sh_core.errors import DeclarationError, refuse_other_kinds
 from sh_core.formats import Csv, Format
 from sh_core.partitions import WHOLE, Partitions, Unpartitioned
 
@@ -60,7 +60,6 @@ class Feed:
                 "pii": (self.pii, frozenset, "a frozenset of columns, frozenset({'reader'})"),
             },
         )
-        refuse_owner(f"feed {self.name}", self.owner)
         times = 0 if isinstance(self.partitions, Unpartitioned) else 1
         if self.file_name.count(PLACEHOLDER) != times or "/" in self.file_name:
             often = "once" if times else "not at all, as it has no partitions,"

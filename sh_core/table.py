@@ -71,6 +71,10 @@ class Table:
         if not re.fullmatch(r"[a-z][a-z0-9_]*", self.name):
             msg = f"table {self.name!r}: a name is lower case letters, digits and underscores"
             raise DeclarationError(msg)
+        owner = self.contract.owner
+        if owner and not re.fullmatch(r"team:.+|[^@\s]+@[^@\s]+\.[^@\s]+", owner):
+            msg = f"table {self.name}: an owner is a mail address or team:<name>, not {owner!r}"
+            raise DeclarationError(msg)
         if not re.fullmatch(r"[A-Za-z0-9_]+", self.group):
             msg = f"table {self.name}: a group is letters, digits and underscores, not {self.group!r}"
             raise DeclarationError(msg)
