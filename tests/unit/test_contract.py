@@ -125,11 +125,11 @@ class TestWhatIsDerived:
         ],
     )
     def test_built_in_checks_speak_plainly(self, check: pa.Check, sentence: str) -> None:
-        contract = Contract(schema(x=pa.Column(str, check, nullable=True)), owner="o")
+        contract = Contract(schema(x=pa.Column(str, check, nullable=True)), owner="team:o")
         assert contract.rules[2].description == sentence
 
     def test_a_check_is_known_by_what_it_does_whatever_a_user_calls_it(self) -> None:
-        contract = Contract(schema(x=pa.Column(int, pa.Check.ge(0, name="isin"), nullable=True)), owner="o")
+        contract = Contract(schema(x=pa.Column(int, pa.Check.ge(0, name="isin"), nullable=True)), owner="team:o")
         assert (contract.rules[2].name, contract.rules[2].description) == ("x__isin", "x must be at least 0")
 
     def test_marks_of_columns_are_read_from_the_model(self) -> None:
@@ -146,18 +146,22 @@ class TestWhatIsDerived:
 
     def test_pandera_unique_becomes_a_table_rule_because_a_batch_holds_many_partitions(self) -> None:
         columns = {"a": pa.Column(str, unique=True), "b": pa.Column(str), "c": pa.Column(str)}
-        contract = Contract(pa.DataFrameSchema(columns, unique=["b", "c"]), owner="o")
+        contract = Contract(pa.DataFrameSchema(columns, unique=["b", "c"]), owner="team:o")
         assert contract.unique == {"a__unique": ("a",), "b_c__unique": ("b", "c")}
         assert [r.level for r in contract.rules if r.name.endswith("__unique")] == [Level.TABLE, Level.TABLE]
 
     def test_each_set_of_a_nested_unique_is_a_rule(self) -> None:
         columns = {"a": pa.Column(str), "b": pa.Column(str), "c": pa.Column(str)}
-        contract = Contract(pa.DataFrameSchema(columns, unique=[["a", "b"], ["b", "c"]]), owner="o")  # type: ignore[list-item]
+        contract = Contract(pa.DataFrameSchema(columns, unique=[["a", "b"], ["b", "c"]]), owner="team:o")  # type: ignore[list-item]
         assert contract.unique == {"a_b__unique": ("a", "b"), "b_c__unique": ("b", "c")}
 
     def test_a_raw_table_takes_whatever_text_came_but_knows_when_the_header_is_wrong(self) -> None:
         feed = Feed(
-            "bookings", "b_{partition}.csv", ("id", "name of guest"), Daily(date(2026, 1, 1), date(2026, 1, 2)), "o"
+            "bookings",
+            "b_{partition}.csv",
+            ("id", "name of guest"),
+            Daily(date(2026, 1, 1), date(2026, 1, 2)),
+            "team:o",
         )
         contract = raw_contract(feed)
         assert contract.schema == pl.Schema({"id": pl.String(), "name of guest": pl.String(), "date": pl.Date()})
@@ -221,12 +225,12 @@ class TestWhatIsRefused:
                 return data.lazyframe.select(pl.col(data.key) == "")
 
         with pytest.raises(DeclarationError, match=r"contract Model: .*y"):
-            Contract(Model, owner="o")
+            Contract(Model, owner="team:o")
 
     def test_a_time_zone_left_open(self) -> None:
         agnostic: Any = DateTime(time_zone_agnostic=True)
         with pytest.raises(DeclarationError, match="leaves its time zone open"):
-            Contract(schema(x=pa.Column(agnostic)), owner="o")
+            Contract(schema(x=pa.Column(agnostic)), owner="team:o")
 
 
 class TestVersion:
@@ -291,11 +295,11 @@ class TestVersion:
         ],
     )
     def test_every_part_of_a_column_counts(self, one: pa.Column, other: pa.Column) -> None:
-        assert Contract(schema(x=one), owner="o").version != Contract(schema(x=other), owner="o").version
+        assert Contract(schema(x=one), owner="team:o").version != Contract(schema(x=other), owner="team:o").version
 
     def test_the_order_of_columns_counts_as_files_are_written_in_it(self) -> None:
-        ab = Contract(schema(a=pa.Column(int), b=pa.Column(int)), owner="o")
-        ba = Contract(schema(b=pa.Column(int), a=pa.Column(int)), owner="o")
+        ab = Contract(schema(a=pa.Column(int), b=pa.Column(int)), owner="team:o")
+        ba = Contract(schema(b=pa.Column(int), a=pa.Column(int)), owner="team:o")
         assert ab.version != ba.version
 
     def test_a_changed_body_of_a_model_check_counts(self) -> None:
