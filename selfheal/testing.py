@@ -34,7 +34,7 @@ from sh_core.outcome import Outcome
 from sh_core.table import Table
 from sh_core.verdict import Broken, Held, Unknown
 from sh_defs.facts.report import feed_accounts
-from sh_defs.shown.saying import why
+from sh_defs.facts.saying import why
 from sh_resources import settings
 from sh_resources.clock import SystemClock
 from sh_resources.wiring import open_engine
@@ -115,9 +115,9 @@ class Bench:
 
     def why(self, table: str, partition: str) -> tuple[str, ...]:
         """What the newest judgement of a partition complains about, a sentence per rule; nothing if all hold."""
-        found = self.graph[table]
-        settled = self._engine.ledger.publications.settlements(table, [partition]).get(partition)
-        return () if settled is None else why(self.graph, found, settled.verdict)
+        name = self.graph[table].name
+        settled = self._engine.ledger.publications.settlements(name, [partition]).get(partition)
+        return () if settled is None else why(settled.verdict)
 
     def missing_rows(self) -> int:
         """Delivered rows of which nobody can say where they are, of all feeds. Anything but 0 is a bug in selfheal."""

@@ -8,6 +8,7 @@ writing many events at once (``dagster_events``). Does not belong here: anything
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import dagster as dg
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
@@ -15,7 +16,9 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 )
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.execution.api import execute_run_iterator
+from dagster._core.instance.ref import InstanceRef
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 
 from sh_assets.dagster_events import one_transaction
@@ -142,6 +145,16 @@ def let_downstream_run(context: dg.AssetExecutionContext) -> dg.Output[None]:
 
 
 # ---- runs in this process
+
+
+def open_for_runs_here(home: Path) -> dg.DagsterInstance:
+    """Open the storage in a DAGSTER_HOME for runs in this process, whose output stays that of the process.
+
+    To capture it, Dagster starts four processes for each step; and where a process is killed between the start of one
+    that copies and that of the one which watches it, the first is left behind for ever, with the output in its hands.
+    """
+    quiet = {"module": NoOpComputeLogManager.__module__, "class": NoOpComputeLogManager.__name__}
+    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": quiet}))
 
 
 @dataclass(frozen=True)

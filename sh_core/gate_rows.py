@@ -19,6 +19,7 @@ import polars as pl
 from sh_core.columns import FILE, LINE, RULES, TEXT, UNPARSED, WHOLE_LINE, is_system
 from sh_core.contract import PARSE, Contract
 from sh_core.gate_rules import RowRule
+from sh_core.masking import raised_as_text
 
 SYSTEM: Mapping[str, pl.DataType] = {
     FILE: pl.String(),
@@ -41,9 +42,8 @@ class Crash:
 
     @classmethod
     def of(cls, raised: BaseException, contract: Contract) -> "Crash":
-        """What was raised, in one line; without its message if the contract holds personal data, which it may quote."""
-        message = "its message is not kept, as it may quote personal data" if contract.pii else str(raised).strip()
-        return cls(": ".join([type(raised).__name__, *message.splitlines()[:1]])[:500])
+        """What was raised, in one line; without its message if the contract holds personal data."""
+        return cls(raised_as_text(raised, contract.pii))
 
 
 @dataclass(frozen=True)

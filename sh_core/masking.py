@@ -15,6 +15,12 @@ import polars as pl
 from sh_core.columns import TEXT
 
 MASK = "•••"
+_NAMES_ONLY = frozenset({"NameError", "ColumnNotFoundError"})
+"""Errors whose message names variables or columns, and no value."""
+
+LONGEST_ERROR = 500
+"""Characters of an error's message that are kept."""
+
 LONGEST = 200
 """Characters of a text that a sample shows: the ledger and the UI keep samples, and a garbled line may be megabytes."""
 
@@ -45,6 +51,21 @@ def sample(frame: pl.DataFrame, pii: Collection[str]) -> tuple[dict[str, Any], .
         One dict per row: dates as ISO text, NaN and infinities as text, nested values as lists and dicts.
     """
     return tuple({name: _plain(value) for name, value in row.items()} for row in mask(frame, pii).to_dicts())
+
+
+def raised_as_text(error: BaseException, pii: Collection[str], where: str = "") -> str:
+    """What was raised, in one line; of code that handles personal data without its message, which may quote a value.
+
+    Args:
+        error: What was raised.
+        pii: Columns with personal data that the code was handed.
+        where: Where to look, if that is known, e.g. ``in library.py, line 12``.
+    """
+    kind = " ".join(filter(None, (type(error).__name__, where)))
+    if pii and type(error).__name__ not in _NAMES_ONLY:
+        return f"{kind} (message not shown: {', '.join(sorted(pii))} is personal data)"
+    said = str(error).strip().splitlines()
+    return f"{kind}: {said[0] if said else '(no message)'}"[:LONGEST_ERROR]
 
 
 def _plain(value: object) -> object:

@@ -15,6 +15,7 @@ from pathlib import Path
 import dagster as dg
 
 import sh_defs
+from sh_assets.dagster_private import open_for_runs_here
 from sh_core.errors import SettingsError
 from sh_resources.settings import Settings
 
@@ -79,7 +80,7 @@ def _open(home: Path) -> dg.DagsterInstance:
     before = os.environ.get(name)
     os.environ[name] = str(home)
     try:
-        return dg.DagsterInstance.from_config(str(home))
+        return open_for_runs_here(home)
     finally:
         if before is None:
             del os.environ[name]

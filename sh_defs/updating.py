@@ -27,6 +27,7 @@ from sh_core.table import Table
 from sh_defs.declaring import declared_graph
 from sh_defs.definitions import definitions
 from sh_defs.facts.report import Report, Run, gather
+from sh_defs.facts.saying import visible
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.interrupts import hearing_interrupts
 from sh_defs.progress import Tally, Watcher, watching
@@ -34,7 +35,6 @@ from sh_defs.running import Ran, run_table
 from sh_defs.shown import terminal
 from sh_defs.shown.json_form import write_json
 from sh_defs.shown.page import write_page
-from sh_defs.shown.saying import visible
 from sh_resources.clock import SystemClock
 from sh_resources.engine import Engine
 from sh_resources.settings import Settings

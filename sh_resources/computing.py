@@ -19,6 +19,7 @@ from sh_core.code_version import CodeVersion
 from sh_core.conservation import Handed, not_conserved, not_in_partition
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
+from sh_core.masking import raised_as_text
 from sh_core.references import unmatched
 from sh_core.table import Station, Table, Transform
 from sh_core.trace import Read, Trace
@@ -135,11 +136,12 @@ def prepare_transform(
     ready = [key for key in keys if key not in sighting.missing]
     traces = {key: Trace(code.digest, table.contract.version, sighting.reads(key)) for key in ready}
     arrivals = _arrivals(table, sighting, ledger, ready)
+    pii = table.contract.pii.union(*(source.contract.pii for source in upstream.values()))
 
     def compute(wanted: Collection[str]) -> dict[str, Computed]:
         loaded = sighting.load(wanted)
         handed = {key: {i.name: frames[i.name] for i in table.inputs} for key, frames in loaded.items()}
-        rows = _run(transform, handed)
+        rows = _run(transform, handed, pii)
         returned = {key: frame for key, frame in rows.items() if isinstance(frame, pl.DataFrame)}
         found = [not_in_partition(returned, table.partitions), *_unmatched(sighting, returned, loaded)]
         if table.station is Station.STAGED:
@@ -184,13 +186,14 @@ def _handed(arrivals: Mapping[str, tuple[str, int]], frames: Frames) -> dict[str
     return {feed: Handed(arrival_id, frames[name].height) for name, (feed, arrival_id) in arrivals.items()}
 
 
-def _run(transform: Transform, handed: Mapping[str, Frames]) -> dict[str, pl.DataFrame | Unknown]:
+def _run(transform: Transform, handed: Mapping[str, Frames], pii: Collection[str]) -> dict[str, pl.DataFrame | Unknown]:
     """The transform's result for each partition, in parallel; alone where one of them crashes the others."""
+    guarded = partial(_guarded, transform, pii)
     plans: dict[str, pl.LazyFrame] = {}
     results: dict[str, pl.DataFrame | Unknown] = {}
     for key, frames in handed.items():
         call = partial(transform, **{name: frame.lazy() for name, frame in frames.items()})
-        built: object = _guarded(transform, call)
+        built: object = guarded(call)
         if isinstance(built, Unknown):
             results[key] = built
         elif isinstance(built, pl.LazyFrame):
@@ -198,9 +201,9 @@ def _run(transform: Transform, handed: Mapping[str, Frames]) -> dict[str, pl.Dat
         else:
             wrong = f"returned {type(built).__name__} in {_place(transform)}, not a polars LazyFrame"
             results[key] = Unknown(TRANSFORM, wrong)
-    together = _guarded(transform, partial(_collect_all, list(plans.values())))
+    together = guarded(partial(_collect_all, list(plans.values())))
     if isinstance(together, Unknown):
-        results.update({key: _guarded(transform, partial(_collect, plan)) for key, plan in plans.items()})
+        results.update({key: guarded(partial(_collect, plan)) for key, plan in plans.items()})
     else:
         results.update(zip(plans, together, strict=True))
     return results
@@ -217,14 +220,12 @@ def _collect(plan: pl.LazyFrame) -> pl.DataFrame:
 _T = TypeVar("_T")
 
 
-def _guarded(transform: Transform, call: Callable[[], _T]) -> _T | Unknown:
+def _guarded(transform: Transform, pii: Collection[str], call: Callable[[], _T]) -> _T | Unknown:
     try:
         return call()
     # The boundary around user code: whatever it raises is a verdict, not our crash. A panic of Polars is no Exception.
     except (Exception, pl.exceptions.PanicException) as raised:  # noqa: BLE001
-        text = str(raised).strip().splitlines()
-        place = _place(transform, raised)
-        return Unknown(TRANSFORM, f"{type(raised).__name__} in {place}: {text[0] if text else '(no message)'}")
+        return Unknown(TRANSFORM, raised_as_text(raised, pii, f"in {_place(transform, raised)}"))
 
 
 def _place(transform: Transform, raised: Exception | None = None) -> str:

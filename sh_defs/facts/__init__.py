@@ -6,4 +6,5 @@ Belongs here: reading ledger and store, and bringing together what is asked for.
     report.py      the state folder as a whole       standings.py   what readers of each table see
     inspecting.py  one table or partition            evidence.py    rows in quarantine
     naming.py      the table, partition or rule that somebody meant
+    saying.py      sentences that all of them use
 """

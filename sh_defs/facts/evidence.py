@@ -16,7 +16,7 @@ from sh_core.graph import Graph
 from sh_core.table import Table
 from sh_core.verdict import Level
 from sh_defs.facts.naming import UnknownNameError, alike, meant
-from sh_defs.shown.saying import partition_column, rule_of
+from sh_defs.facts.saying import partition_column, rule_of
 from sh_resources.store import Store
 
 SPECIMENS = 12

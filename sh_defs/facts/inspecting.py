@@ -12,15 +12,14 @@ from typing import Any
 import polars as pl
 
 from sh_core.code_version import code_version
-from sh_core.graph import Graph
 from sh_core.masking import sample
 from sh_core.records import Action, Arrival, ArrivalShare, Incident, Settlement, Snapshot
 from sh_core.table import Table
 from sh_core.trace import Trace
 from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
 from sh_defs.facts.evidence import says
+from sh_defs.facts.saying import found, partition_column, periods, policy, why
 from sh_defs.facts.standings import standings
-from sh_defs.shown.saying import crash, found, partition_column, periods, policy, why
 from sh_resources.engine import Engine
 from sh_resources.ledger import Tracked
 
@@ -167,13 +166,11 @@ def partition(engine: Engine, of: Table, key: str) -> Facts:
             "file": str(engine.store.table(of).folder / snapshot.path),
         },
         "trace": None if snapshot is None else _trace(of, snapshot.trace),
-        "judgement": None
-        if settled is None
-        else _judgement(engine.graph, of, settled, by_id[settled.attempt_id], snapshot),
+        "judgement": None if settled is None else _judgement(of, settled, by_id[settled.attempt_id], snapshot),
         "incidents": [_incident(i) for i in engine.ledger.incidents.all(of.name, key)],
         "arrivals": _arrivals(engine, of, key, settled),
         "first_rows": list(sample(_first_rows(engine, of, key), of.contract.pii)) if live is not None else [],
-        "history": [_tried(engine.graph, of, t) for t in tried],
+        "history": [_tried(t) for t in tried],
     }
 
 
@@ -212,7 +209,7 @@ def _trace(of: Table, trace: Trace) -> Facts:
     }
 
 
-def _judgement(graph: Graph, of: Table, settled: Settlement, tracked: Tracked, snapshot: Snapshot | None) -> Facts:
+def _judgement(of: Table, settled: Settlement, tracked: Tracked, snapshot: Snapshot | None) -> Facts:
     """The last decision; with its trace where that is not the one of what readers see."""
     same = snapshot is not None and snapshot.trace.digest == settled.trace_digest
     return {
@@ -220,9 +217,9 @@ def _judgement(graph: Graph, of: Table, settled: Settlement, tracked: Tracked, s
         "settled_utc": _iso(settled.settled_utc),
         **_who(tracked),
         "verdict": _verdict(settled.verdict),
-        "says": list(why(graph, of, settled.verdict)),
+        "says": list(why(settled.verdict)),
         "quarantined": settled.quarantined,
-        "breaches": _breaches(graph, of, settled.verdict),
+        "breaches": _breaches(of, settled.verdict),
         "trace": None if same else _trace(of, tracked.attempt.trace),
     }
 
@@ -237,7 +234,7 @@ def _verdict(verdict: Verdict) -> str:
             return "unknown"
 
 
-def _breaches(graph: Graph, of: Table, verdict: Verdict) -> list[Facts]:
+def _breaches(of: Table, verdict: Verdict) -> list[Facts]:
     match verdict:
         case Broken(breaches, _):
             return [
@@ -252,7 +249,7 @@ def _breaches(graph: Graph, of: Table, verdict: Verdict) -> list[Facts]:
                 for b in breaches
             ]
         case Unknown(rule, cause):
-            crashed = {"found": crash(graph, of, cause), "rows": None, "sample": list[Facts]()}
+            crashed = {"found": cause, "rows": None, "sample": list[Facts]()}
             return [{"rule": rule, "level": "crashed", "says": says(of, rule), **crashed}]
         case _:
             return []
@@ -295,7 +292,7 @@ def _arrival(arrival: Arrival, share: ArrivalShare | None) -> Facts:
     }
 
 
-def _tried(graph: Graph, of: Table, tracked: Tracked) -> Facts:
+def _tried(tracked: Tracked) -> Facts:
     attempt = tracked.attempt
     return {
         "intended_utc": _iso(attempt.intended_utc),
@@ -307,7 +304,7 @@ def _tried(graph: Graph, of: Table, tracked: Tracked) -> Facts:
         "root": None if attempt.version is None else attempt.version.root,
         "rows": None if attempt.version is None else attempt.version.rows,
         "quarantined": attempt.quarantined,
-        "says": list(why(graph, of, attempt.verdict)),
+        "says": list(why(attempt.verdict)),
     }
 
 

@@ -17,8 +17,8 @@ from sh_core.records import Action, Incident, Settlement
 from sh_core.table import Station, Table
 from sh_core.verdict import Broken, Level, Unknown
 from sh_defs.facts.evidence import Quarantined, Specimen, by_rule, specimens
+from sh_defs.facts.saying import rule_of, why
 from sh_defs.facts.standings import TableStanding, standings_of
-from sh_defs.shown.saying import rule_of, why
 from sh_resources.ledger import Activity, Ledger
 from sh_resources.store import Store
 
@@ -196,7 +196,7 @@ def gather(
         breaches=tuple(b for t in graph.tables for b in _breaches(t, settled[t.name].values())),
         specimens=specimens(graph, quarantined, evidence),
         tables=tables,
-        faults=_faults(graph, ledger, settled, tables),
+        faults=_faults(ledger, settled, tables),
         activity=activity,
         runs=tuple(runs),
         seconds=dict(seconds or {}),
@@ -231,7 +231,6 @@ def _breaches(table: Table, settled: Iterable[Settlement]) -> list[Breach]:
 
 
 def _faults(
-    graph: Graph,
     ledger: Ledger,
     settled: Mapping[str, Mapping[str, Settlement]],
     tables: Iterable[TableStanding],
@@ -242,6 +241,6 @@ def _faults(
         name, partition = incident.table, incident.partition
         # A table that is no longer declared may have left one open: nobody judges it any more.
         settlement = settled.get(name, {}).get(partition)
-        says = why(graph, graph[name], settlement.verdict) if settlement is not None else ()
+        says = why(settlement.verdict) if settlement is not None else ()
         told.append(Fault(incident, says, partition in published.get(name, {})))
     return tuple(told)

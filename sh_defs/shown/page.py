@@ -22,10 +22,10 @@ from sh_core.masking import LONGEST
 from sh_core.verdict import Level
 from sh_defs.facts.evidence import Specimen
 from sh_defs.facts.report import Fault, Report
+from sh_defs.facts.saying import age, count, moment
 from sh_defs.facts.standings import TableStanding, Visible, is_date
 from sh_defs.shown import charts
 from sh_defs.shown.json_form import account_as_json, put, rows_as_json, versions
-from sh_defs.shown.saying import age, count, moment
 
 BREACHES, FAULTS = 7, 6
 """How many broken rules and open incidents the first screen lists: what withholds comes first, then what

@@ -18,8 +18,8 @@ from sh_core.accounts import RowAccount
 from sh_core.records import Incident
 from sh_defs.facts.evidence import Quarantined, Specimen
 from sh_defs.facts.report import FeedAccount, Report, total_of
+from sh_defs.facts.saying import visible
 from sh_defs.facts.standings import TableStanding
-from sh_defs.shown.saying import visible
 
 INCIDENTS_SHOWN = 10
 

@@ -16,7 +16,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from sh_core.masking import LONGEST
-from sh_defs.shown.saying import age, count, moment, visible
+from sh_defs.facts.saying import age, count, moment, visible
 from sh_defs.shown.terminal import new_grid, title
 
 WIDE = 120

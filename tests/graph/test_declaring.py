@@ -146,7 +146,7 @@ def test_looking_at_the_tables_of_another_module_says_so(folder: Path) -> None:
     assert "landing/lones is not looked at: no feed has that name, there are loans" in ran.stdout
     # Partitions without end can be looked at.
     shown = selfheal(own, "show", "stg_loans")
-    assert "1, 2025-01-01 to 2025-01-01; 1 rows" in shown.stdout, shown.stderr
+    assert "1, 2025-01-01 to 2025-01-01; 1 row" in shown.stdout, shown.stderr
     other = selfheal(environment, "tables")
     assert other.returncode == 1
     assert "holds raw_loans, stg_loans, but SELFHEAL_TABLES is 'sh_assets.flights'" in other.stderr

@@ -100,6 +100,7 @@ def json_lines(*instead: tuple[int, str]) -> bytes:
     return gzip.compress("\n".join(lines).encode())
 
 
+PARAGRAPH = "\n\n"
 LONG = gzip.compress(as_csv(readings(CSV, 5000)), mtime=0)
 CUT = LONG[:5000]
 CAME = zlib.decompressobj(31).decompress(CUT)
@@ -233,11 +234,17 @@ def test_a_person_reads_what_is_wrong_where_and_by_which_rule(name: str, spoiled
         else "Set aside; all other rows are published."
     )
     said = told.failed_checks.get((table, "readable"), "")
-    why = said.partition("as Parquet: ")[2].removesuffix(f". {and_so}")  # Arrow's words
+    why = said.partition("as Parquet: ")[2].partition(f".{PARAGRAPH}")[0]  # Arrow's words
     facts = {"file": case.feed.expected_file(key), "why": why or "nothing"}
-    assert dict(told.failed_checks) == {
-        (table, r): f"{text.format(**facts)}. {and_so}" for r, text in case.says.items()
-    }
+    rows = case.account.arrived
+    share = f"In all, {rows:,} of {rows:,} rows are broken, and at most 50 % may be set aside."
+    if rows == 1:
+        share = share.replace("are broken", "is broken")
+    expected = {}
+    for rule, text in case.says.items():
+        too_many = [share] if case.withheld and rule == "parse" else []
+        expected[table, rule] = PARAGRAPH.join([f"{text.format(**facts)}.", *too_many, and_so])
+    assert dict(told.failed_checks) == expected
     if case.withheld:
         waits = {STG: f"waiting (for {table}[{key}])", MART: f"waiting (for {STG}[{key}])"}
         assert told.not_published == {table: told.not_published[table], **waits}

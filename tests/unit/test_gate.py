@@ -545,7 +545,7 @@ class TestMerging:
 
         contract = own(crash)
         merged = merge([judge_batch(numbers(1), contract), judge_batch(numbers(2), contract)])
-        assert decide(merged, contract).verdict == Unknown("x__own", "RuntimeError")
+        assert decide(merged, contract).verdict == Unknown("x__own", "RuntimeError: (no message)")
 
     def test_one_misfit_piece_makes_the_whole_broken(self) -> None:
         misfit = numbers(1).cast(pl.Int32)

@@ -7,14 +7,10 @@ Belongs here: wording about rules, verdicts and times. Does not belong here: Dag
 from datetime import datetime
 
 from sh_core.contract import Split
-from sh_core.graph import Graph
 from sh_core.inputs import Input, Required
 from sh_core.mapping import SAME
 from sh_core.table import Table
 from sh_core.verdict import Broken, Held, Level, Rule, RuleBreach, Unknown, Verdict
-
-_NAMES_ONLY = frozenset({"NameError", "ColumnNotFoundError"})
-"""Errors whose messages name variables or columns, and never a value."""
 
 _MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
@@ -29,7 +25,7 @@ def rule_of(table: Table, name: str) -> Rule | None:
     return next((rule for rule in table.contract.rules if rule.name == plain), None)
 
 
-def why(graph: Graph, table: Table, verdict: Verdict) -> tuple[str, ...]:
+def why(verdict: Verdict) -> tuple[str, ...]:
     """What a verdict complains about, one sentence per rule; nothing if every rule holds."""
     match verdict:
         case Held():
@@ -37,7 +33,7 @@ def why(graph: Graph, table: Table, verdict: Verdict) -> tuple[str, ...]:
         case Broken(breaches, _):
             return tuple(f"{b.rule}: {found(b)}" for b in breaches)
         case Unknown(rule, cause):
-            return (f"{rule} crashed: {crash(graph, table, cause)}",)
+            return (f"{rule} crashed: {cause}",)
 
 
 def found(breach: RuleBreach) -> str:
@@ -45,15 +41,6 @@ def found(breach: RuleBreach) -> str:
     if breach.level is Level.ROW:
         return count(breach.count, "row")
     return breach.detail.rstrip(".")
-
-
-def crash(graph: Graph, table: Table, cause: str) -> str:
-    """What was raised; of code that handles personal data only the kind of error, as messages tend to quote values."""
-    handled = {*table.contract.pii, *(c for i in table.reads for c in graph[i.table].contract.pii)}
-    kind, colon, _ = cause.partition(":")
-    if not handled or not colon or kind.partition(" ")[0] in _NAMES_ONLY:
-        return cause
-    return f"{kind} (message not shown: {', '.join(sorted(handled))} is personal data)"
 
 
 def count(number: int, noun: str) -> str:
