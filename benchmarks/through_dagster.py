@@ -8,12 +8,10 @@ because importing Dagster would count in the memory of the other variants.
 import logging
 from collections.abc import Sequence
 
-import dagster as dg
-
 from sh_assets.flights.feeds import DAYS
 from sh_core.graph import Graph
 from sh_defs.definitions import definitions
-from sh_defs.home import prepare_dagster_home
+from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.running import run_table
 from sh_resources.settings import Settings
 from sh_resources.wiring import open_engine
@@ -27,7 +25,7 @@ def through_dagster(settings: Settings, graph: Graph, keys: Sequence[str]) -> No
     """
     logging.getLogger("dagster").setLevel(logging.ERROR)
     home = prepare_dagster_home(settings)
-    with dg.DagsterInstance.from_config(str(home)) as instance:
+    with dagster_instance(home) as instance:
         defs, engine = definitions(graph, settings), open_engine(settings, graph)
         for table in graph.tables:
             wanted = table.partitions.between(DAYS.value(keys[0]), DAYS.value(keys[-1]))
