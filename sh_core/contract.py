@@ -31,6 +31,7 @@ from sh_core.feed import Feed
 from sh_core.field_docs import field_docs
 from sh_core.fingerprint import fingerprint
 from sh_core.gate_rules import RowRule, canonical, refuse_unsupported, row_rules, try_on_nothing
+from sh_core.inputs import refuse_text
 from sh_core.verdict import Level, Rule
 
 TableRule = Callable[[pl.LazyFrame], bool | pl.LazyFrame]
@@ -85,6 +86,7 @@ class Reference:
 
     def __post_init__(self) -> None:
         """Refuse what is not a share, or refers to nothing."""
+        refuse_text(self.columns, f"the columns that refer to {self.table}")
         if not self.columns:
             raise DeclarationError(f"a reference to {self.table} needs the columns that hold its key")
         if not 0 <= self.max_missing <= 1:
@@ -155,12 +157,19 @@ class Contract:
             DeclarationError: Naming the contract, what is wrong and what to do.
         """
         try:
+            self._refuse_mistaken()
             refuse_unsupported(self._pandera)
             self._refuse_columns()
             self._refuse_rules()
         except (DeclarationError, SchemaInitError, SchemaDefinitionError) as cause:
             name = self.model.__name__ if isinstance(self.model, type) else self.model.name or "unnamed"
             raise DeclarationError(f"contract {name}: {cause}") from cause
+
+    def _refuse_mistaken(self) -> None:
+        if not isinstance(self.on_breach, Withhold | Split):
+            raise DeclarationError(f"on_breach is Withhold() or Split(max_fraction=…), not {self.on_breach!r}")
+        if isinstance(self.references, Reference):
+            raise DeclarationError("references is a tuple: (Reference(…),) with a comma")
 
     def _refuse_columns(self) -> None:
         if not isinstance(self.key, tuple):

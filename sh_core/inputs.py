@@ -24,6 +24,16 @@ if TYPE_CHECKING:
     from sh_core.table import Table
 
 
+def refuse_text(names: object, what: str) -> None:
+    """Refuse a text where names are wanted: ``("date")`` is no tuple, and its letters are no columns.
+
+    Raises:
+        DeclarationError: If it is one.
+    """
+    if isinstance(names, str):
+        raise DeclarationError(f'{what} are a tuple of names, ("{names}",) with a comma, not "{names}"')
+
+
 @dataclass(frozen=True)
 class Required:
     """Every partition that is read must be published; until then the reading partition waits."""
@@ -61,6 +71,10 @@ class Lookup:
     driver: str
     columns: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        """Refuse a text, which would be taken letter by letter."""
+        refuse_text(self.columns, f"the columns of a lookup by {self.driver}")
+
 
 @dataclass(frozen=True)
 class Input:
@@ -82,6 +96,14 @@ class Input:
     lookup: Lookup | None = None
     argument: str = ""
 
+    def __post_init__(self) -> None:
+        """Refuse what is easily written by mistake and would mean something else."""
+        refuse_text(self.columns, f"the columns read of {self.table}")
+        if not isinstance(self.window, Window):
+            raise DeclarationError(f"the window on {self.table} is Window(-6, 0), say, not {self.window!r}")
+        if not isinstance(self.present, Required | Partial):
+            raise DeclarationError(f"present of {self.table} is Required() or Partial(…), not {self.present!r}")
+
     @property
     def name(self) -> str:
         """Name of the argument: that of the table where none is given."""
@@ -94,8 +116,12 @@ class Input:
         Empty for all rows under the table's own name. The argument counts, because a declaration is not part of the
         code: without it, two arguments could be exchanged there and every trace would stay what it was.
         """
-        picked = "" if self.lookup is None else f"{', '.join(self.lookup.columns)} of {self.lookup.driver}"
-        return picked if self.name == self.table else f"{picked} as {self.name}".lstrip()
+        return self.picked if self.name == self.table else f"{self.picked} as {self.name}".lstrip()
+
+    @property
+    def picked(self) -> str:
+        """Where the keys of looked-up rows occur, in words; empty for all rows."""
+        return "" if self.lookup is None else f"{', '.join(self.lookup.columns)} of {self.lookup.driver}"
 
 
 def refuse_lookup(given: Input, source: "Table", driver: "Table | None", declared: Input | None) -> str | None:

@@ -9,7 +9,7 @@ nor leave a gap.
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from functools import cached_property, lru_cache
 from typing import ClassVar
 
@@ -71,6 +71,10 @@ class _Periods(ABC):
 
     def __post_init__(self) -> None:
         """Refuse an empty span, and periods that are cut off."""
+        for name, day in (("start", self.start), ("end", self.end)):
+            if not isinstance(day, date | None) or isinstance(day, datetime) or (name == "start" and day is None):
+                msg = f"{name} of {self.NAME} partitions is a date such as date(2026, 1, 5), not {day!r}"
+                raise DeclarationError(msg)
         if self.end is not None and self.end < self.start:
             msg = f"{self.NAME} partitions end on {self.end}, before they start on {self.start}"
             raise DeclarationError(msg)

@@ -23,7 +23,7 @@ from sh_core.conservation import CONSERVES_ROWS, IN_PARTITION
 from sh_core.contract import Contract, raw_contract
 from sh_core.errors import DeclarationError, refuse_other_kinds
 from sh_core.feed import Feed
-from sh_core.inputs import Input
+from sh_core.inputs import Input, refuse_text
 from sh_core.partitions import Partitions, Unpartitioned
 
 Transform = Callable[..., pl.LazyFrame]
@@ -160,6 +160,8 @@ def table(
         DeclarationError: At import, if the declaration is incomplete or contradictory.
     """
     declared = dict(reads or {})
+    for argument, said in declared.items():
+        refuse_text(said, f"the columns that {argument} reads")
 
     def declare(function: Transform) -> Table:
         called = name or function.__name__

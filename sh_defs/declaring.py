@@ -16,6 +16,7 @@ from sh_core.code_version import outside_libraries
 from sh_core.errors import DeclarationError, SelfHealError, SettingsError
 from sh_core.graph import Graph
 from sh_core.table import Table
+from sh_resources.settings import DEMO_TABLES, Settings
 
 _OWN = frozenset({"sh_core", "sh_defs"})
 """Packages that declarations call, or are called by: a mistake in one is not made there."""
@@ -45,6 +46,25 @@ def declared_graph(module: str) -> Graph:
         return Graph.of(tables)
     except DeclarationError as error:
         raise DeclarationError(f"{_file_of(found)}: {error}") from error
+
+
+def refuse_other_tables(graph: Graph, settings: Settings) -> None:
+    """Refuse to work on a state folder of which the tables in question know nothing.
+
+    Raises:
+        SettingsError: If it has tables, and not one of them is declared.
+    """
+    folder = settings.home / "tables"
+    there = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else []
+    if there and not {t.name for t in graph.tables} & set(there):
+        named = f"SELFHEAL_TABLES is {settings.tables_module!r}"
+        if settings.tables_module == DEMO_TABLES:
+            named += " (the demo's tables, unless you name others)"
+        msg = (
+            f"{folder} holds {', '.join(there[:3])}{' …' if there[3:] else ''}, but {named}, "
+            "which declares none of them: name the module that does"
+        )
+        raise SettingsError(msg)
 
 
 def _imported(module: str) -> object:

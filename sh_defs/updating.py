@@ -24,7 +24,7 @@ from sh_assets.wording import awaited, not_published, word
 from sh_core.errors import SelfHealError
 from sh_core.outcome import Outcome
 from sh_core.table import Table
-from sh_defs.declaring import declared_graph
+from sh_defs.declaring import declared_graph, refuse_other_tables
 from sh_defs.definitions import definitions
 from sh_defs.facts.report import Report, Run, gather
 from sh_defs.facts.saying import visible
@@ -73,6 +73,7 @@ def update(settings: Settings, first: date | None, last: date | None, console: C
         KeyboardInterrupt: If it was interrupted.
     """
     graph = declared_graph(settings.tables_module)
+    refuse_other_tables(graph, settings)
     home = prepare_dagster_home(settings)
     today = SystemClock().now_utc().date()
     told = f"Tables of [bold]{settings.tables_module}[/], state in [bold]{settings.home}[/]"
@@ -162,10 +163,16 @@ class Update:
     def note_strays(self) -> None:
         """Say what has landed under a name that no feed takes: nobody would ever look at it."""
         feeds = self.engine.graph.feeds
-        strays = self.engine.landing.strays(feeds)
+        today = SystemClock().now_utc().date()
+        strays = self.engine.landing.strays(feeds, today)
         for path, feed in islice(strays.items(), STRAYS_SHOWN):
             names = ", ".join(f.name for f in feeds)
-            why = f"no feed has that name, there are {names}" if feed is None else f"{feed.name} takes {feed.takes}"
+            if feed is None:
+                why = f"no feed has that name, there are {names}"
+            elif feed.partition_of(path.rpartition("/")[2]) is not None:
+                why = "it is for a day that has not come"
+            else:
+                why = f"{feed.name} takes {feed.takes}"
             self.watcher.note(f"landing/{visible(path)} is not looked at: {why}")
         if len(strays) > STRAYS_SHOWN:
             self.watcher.note(f"and {len(strays) - STRAYS_SHOWN:,} more in landing/")

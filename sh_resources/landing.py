@@ -22,12 +22,14 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
+from sh_core.partitions import Unpartitioned
 
 _THREADS = 4
 """Files taken in at a time: reading, hashing and syncing release the GIL, and a share on the network answers slowly."""
@@ -151,8 +153,12 @@ class LandingZone:
             raise FeedError(msg) from error
         return Seen({key: files[key] for key in wanted.values() if key in files}, refused)
 
-    def strays(self, feeds: Collection[Feed]) -> dict[str, Feed | None]:
-        """What lies in the landing zone under a name that nobody will ever look for.
+    def strays(self, feeds: Collection[Feed], today: date) -> dict[str, Feed | None]:
+        """What lies in the landing zone under a name that nobody looks for.
+
+        Args:
+            feeds: Every feed.
+            today: Files of later periods are not looked for yet.
 
         Returns:
             Path below the landing zone → the feed whose folder it is in; None for a folder that is no feed's.
@@ -168,7 +174,7 @@ class LandingZone:
                 found[name] = None
             else:
                 files = self._names(self._folder(feed))
-                found |= {f"{name}/{file}": feed for file in files if feed.partition_of(file) is None}
+                found |= {f"{name}/{file}": feed for file in files if not _is_due(feed, file, today)}
         return found
 
     def _names(self, folder: Path) -> list[str]:
@@ -249,6 +255,14 @@ class LandingZone:
             msg = f"feed {feed.name}: {folder} leads out of the landing zone, to {folder.resolve()}; make it a folder"
             raise FeedError(msg)
         return folder
+
+
+def _is_due(feed: Feed, file_name: str, today: date) -> bool:
+    """Whether a name stands for a partition that is looked for by now."""
+    key = feed.partition_of(file_name)
+    if key is None or isinstance(feed.partitions, Unpartitioned):
+        return key is not None
+    return feed.partitions.value(key) <= today
 
 
 def _size_or_why_not(entry: os.DirEntry[str]) -> int | str | None:

@@ -17,6 +17,8 @@ from pathlib import Path
 
 from sh_core.errors import SettingsError
 
+DEMO_TABLES = "sh_assets.flights"
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -75,6 +77,6 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     return Settings(
         home=home,
         ledger_url=env.get("SELFHEAL_LEDGER") or f"sqlite:///{home / 'ledger.sqlite'}",
-        tables_module=env.get("SELFHEAL_TABLES") or "sh_assets.flights",
+        tables_module=env.get("SELFHEAL_TABLES") or DEMO_TABLES,
         lease_s=lease_s,
     )

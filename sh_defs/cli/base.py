@@ -95,7 +95,7 @@ def settings_at(home: Path | None) -> Settings:
 
 def engine_at(home: Path | None) -> "Engine":
     """The engine on a state folder that exists: looking at one must not make one."""
-    from sh_defs.declaring import declared_graph
+    from sh_defs.declaring import declared_graph, refuse_other_tables
     from sh_resources.wiring import open_engine
 
     settings = settings_at(home)
@@ -105,21 +105,9 @@ def engine_at(home: Path | None) -> "Engine":
             "or name another folder with --home"
         )
         raise SettingsError(msg)
-    engine = open_engine(settings, declared_graph(settings.tables_module))
-    _refuse_other_tables(engine, settings)
-    return engine
-
-
-def _refuse_other_tables(engine: "Engine", settings: Settings) -> None:
-    """Refuse to show nothing where there is much, only under names that the tables in question don't have."""
-    folder = settings.home / "tables"
-    there = sorted(f.name for f in folder.iterdir()) if folder.is_dir() else []
-    if there and not {t.name for t in engine.graph.tables} & set(there):
-        msg = (
-            f"{folder} holds {', '.join(there[:3])}{' …' if there[3:] else ''}, but SELFHEAL_TABLES is "
-            f"{settings.tables_module!r}, which declares none of them: name the module that does"
-        )
-        raise SettingsError(msg)
+    graph = declared_graph(settings.tables_module)
+    refuse_other_tables(graph, settings)
+    return open_engine(settings, graph)
 
 
 def refuse_imbalance(feeds: "Iterable[FeedAccount]") -> None:

@@ -99,7 +99,7 @@ def table(engine: Engine, of: Table, today: date) -> Facts:
                 "columns": _handed(graph[i.table], i.columns),
                 "whole": i.columns is None,
                 "partitions": periods(i, graph[i.table]),
-                "rows": i.role,
+                "rows": i.picked,
                 "consulted": i in of.consulted,
             }
             for i in of.reads
@@ -166,12 +166,20 @@ def partition(engine: Engine, of: Table, key: str) -> Facts:
             "file": str(engine.store.table(of).folder / snapshot.path),
         },
         "trace": None if snapshot is None else _trace(of, snapshot.trace),
+        "waits_for": _awaited(engine, of, key) if live is None and settled is None else [],
         "judgement": None if settled is None else _judgement(of, settled, by_id[settled.attempt_id], snapshot),
         "incidents": [_incident(i) for i in engine.ledger.incidents.all(of.name, key)],
         "arrivals": _arrivals(engine, of, key, settled),
         "first_rows": list(sample(_first_rows(engine, of, key), of.contract.pii)) if live is not None else [],
         "history": [_tried(t) for t in tried],
     }
+
+
+def _awaited(engine: Engine, of: Table, key: str) -> list[str]:
+    """What a partition that was never judged waits for; nothing if it could be computed now."""
+    if of.feed is not None:
+        return [f"file {of.feed.expected_file(key)} of feed {of.feed.name}"]
+    return list(engine.outlook(of.name, [key]).waiting.get(key, ()))
 
 
 def _readers_see(*, published: bool, withheld: bool) -> str:

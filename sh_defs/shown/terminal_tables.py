@@ -121,7 +121,10 @@ def _seen(facts: Facts) -> tuple[str, str]:
         case _ if facts["judgement"] is not None:
             return "nothing: its only content is withheld", "red"
         case _:
-            return "nothing: it was never computed, as an input or a delivery is not there", ""
+            awaited = facts["waits_for"]
+            more = f" and {len(awaited) - SHOWN:,} more" if len(awaited) > SHOWN else ""
+            waits = f"it waits for {', '.join(awaited[:SHOWN])}{more}" if awaited else "run selfheal run to compute it"
+            return f"nothing: it was never computed; {waits}", ""
 
 
 def quarantine_counts(console: Console, facts: Sequence[Facts]) -> None:

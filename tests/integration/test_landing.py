@@ -505,7 +505,7 @@ def test_what_nobody_will_ever_look_for_is_named(zone: LandingZone) -> None:
         (zone.root / FEED.name / name).touch()
     (zone.root / "flihgts").mkdir()
     (zone.root / ".mounted").touch()
-    assert zone.strays([FEED]) == {
+    assert zone.strays([FEED], date(2013, 12, 31)) == {
         "flights/Flights_2013-01-08.csv": FEED,
         "flights/flights_2014-01-01.csv": FEED,
         "flights/flights_20130107.csv": FEED,

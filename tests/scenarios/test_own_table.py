@@ -176,8 +176,8 @@ def test_the_page_word_for_word(reader: Reader) -> None:
                 assert says(lines, expected), f"{where} is not what is said:\n{said}"
             case "python", name if name.endswith(".py"):
                 (reader.folder / name).write_text(block.text)
-            case "python", "lookup":
-                pass  # an excerpt
+            case "python", "excerpt":
+                compile(block.text, where, "exec")
             case _:
                 pytest.fail(f"{where}: nobody knows what to do with this block")
     assert ran >= 10

@@ -1,7 +1,7 @@
 """What a table may declare to read: a contradiction is refused at import, and the message says where it is."""
 
 from collections.abc import Callable, Mapping, Sequence
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pandera.polars as pa
 import polars as pl
@@ -253,3 +253,21 @@ def test_a_contract_without_references_keeps_the_version_that_it_had() -> None:
     plain, referring = contract(), contract(references=(Reference(("name",), "planes"),))
     assert plain.version == contract().version != referring.version
     assert referring.version != contract(references=(Reference(("name",), "planes", 0.1),)).version
+
+
+@pytest.mark.parametrize(
+    ("declare", "says"),
+    [
+        (lambda: Input("a", "date"), r'\("date",\) with a comma'),  # type: ignore[arg-type]
+        (lambda: Input("a", window=(-6, 0)), r"Window\(-6, 0\)"),  # type: ignore[arg-type]
+        (lambda: Input("a", present=Partial), r"Required\(\) or Partial"),  # type: ignore[arg-type]
+        (lambda: Lookup("a", "dest"), r'\("dest",\) with a comma'),  # type: ignore[arg-type]
+        (lambda: Reference("dest", "airports"), r'\("dest",\) with a comma'),  # type: ignore[arg-type]
+        (lambda: Daily("2026-01-05"), r"date\(2026, 1, 5\)"),  # type: ignore[arg-type]
+        (lambda: Daily(datetime(2026, 1, 5, tzinfo=UTC)), r"date\(2026, 1, 5\)"),
+    ],
+)
+def test_what_is_easily_written_by_mistake_is_refused(declare: Callable[[], object], says: str) -> None:
+    """A text was taken letter by letter ("reads a, d, e, t"), a class for its instance, a tuple for a window."""
+    with pytest.raises(DeclarationError, match=says):
+        declare()
