@@ -94,8 +94,8 @@ def latest_data_versions(
     """Data version of the newest materialization of each partition that has one: one query."""
     tag = "dagster/data_version"
     if _is_whole(partitions):
-        tags = next((r.asset_materialization.tags for r in _newest(instance, asset) if r.asset_materialization), None)
-        return {WHOLE: tags[tag]} if tags and tag in tags else {}
+        version = _data_version(_newest(instance, asset))
+        return {} if version is None else {WHOLE: version}
     found = instance.event_log_storage.get_latest_tags_by_partition(
         asset, dg.DagsterEventType.ASSET_MATERIALIZATION, [tag], list(partitions)
     )
@@ -117,11 +117,17 @@ def newest_event(instance: dg.DagsterInstance, asset: dg.AssetKey, *, whole: boo
     pointer = str(newest[0].storage_id) if newest else _NOTHING_SEEN
     if not whole:
         return _OF_MANY, pointer
-    return latest_data_versions(instance, asset, (WHOLE,)).get(WHOLE, "NULL"), pointer
+    return _data_version(newest) or "NULL", pointer
 
 
 def _newest(instance: dg.DagsterInstance, asset: dg.AssetKey) -> Sequence[dg.EventLogRecord]:
     return instance.fetch_materializations(asset, limit=1).records
+
+
+def _data_version(newest: Sequence[dg.EventLogRecord]) -> str | None:
+    """Data version of the newest materialization, if there is one that has it."""
+    tags = next((r.asset_materialization.tags for r in newest if r.asset_materialization), None)
+    return (tags or {}).get("dagster/data_version")
 
 
 def _is_whole(partitions: Collection[str]) -> bool:

@@ -13,7 +13,7 @@ import dagster as dg
 
 from sh_core.columns import FILE, LINE, UNPARSED, WHOLE_LINE
 from sh_core.contract import Split
-from sh_core.outcome import Busy, Fenced, Outcome, Published, Reused, Waiting, Withheld
+from sh_core.outcome import Busy, Fenced, Outcome, Published, Reused, Waiting, Withheld, awaited
 from sh_core.records import Action
 from sh_core.table import Table
 from sh_core.verdict import Broken, Held, Level, RuleBreach, Unknown, Verdict
@@ -212,18 +212,12 @@ def failure(table: Table, failed: Sequence[Outcome], asked: int) -> dg.Failure:
     )
 
 
-def awaited(missing: Sequence[str]) -> str:
-    """What a partition waits for, the first few by name."""
-    more = f" and {len(missing) - SHOWN:,} more" if len(missing) > SHOWN else ""
-    return f"{', '.join(missing[:SHOWN])}{more}"
-
-
 def _named(outcome: Outcome) -> str:
     match outcome:
         case Withheld(partition=key, verdict=verdict) | Reused(partition=key, verdict=verdict):
             return f"{key} ({_cause(verdict)})"
         case Waiting(partition=key, missing=missing):
-            return f"{key} (for {awaited(missing)})"
+            return f"{key} (for {awaited(missing, SHOWN)})"
         case _:
             return outcome.partition
 

@@ -95,6 +95,10 @@ class Feed:
         example = self.expected_file(periods.start.isoformat())
         return f"files named {self.file_name}, with {periods.KEY} from {periods.start} {until}, e.g. {example}"
 
+    def delivery(self, key: str) -> str:
+        """The file of a partition, for people who wait for it."""
+        return f"file {self.expected_file(key)} of feed {self.name}"
+
     def expected_file(self, key: str) -> str:
         """Name of the file that should hold a partition."""
         return self.file_name.replace(PLACEHOLDER, key)

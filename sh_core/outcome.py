@@ -4,6 +4,7 @@ Belongs here: the closed union ``Outcome``, which Dagster, the command line and 
 here: how it is told. Invariant: every requested partition gets exactly one outcome.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import polars as pl
@@ -113,6 +114,17 @@ class Fenced:
     """
 
     partition: str
+
+
+def awaited(missing: Sequence[str], most: int) -> str:
+    """What a partition waits for, the first few by name.
+
+    Args:
+        missing: As ``Waiting`` has it.
+        most: How many are named.
+    """
+    more = f" and {len(missing) - most:,} more" if len(missing) > most else ""
+    return f"{', '.join(missing[:most])}{more}"
 
 
 Outcome = Published | Withheld | Reused | Waiting | Busy | Fenced

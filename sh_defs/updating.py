@@ -20,9 +20,9 @@ import dagster as dg
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
-from sh_assets.wording import awaited, not_published, word
+from sh_assets.wording import SHOWN, not_published, word
 from sh_core.errors import SelfHealError
-from sh_core.outcome import Outcome
+from sh_core.outcome import Outcome, awaited
 from sh_core.table import Table
 from sh_defs.declaring import declared_graph, refuse_other_tables
 from sh_defs.definitions import definitions
@@ -181,7 +181,7 @@ class Update:
         """Say what the first partition waits for, unless that waits itself and was said before."""
         causes = ((key, missing) for key, missing in waiting.items() if not self._waiting.issuperset(missing))
         for key, missing in islice(causes, 1):
-            self.watcher.note(f"  {key} waits for {awaited(missing)}")
+            self.watcher.note(f"  {key} waits for {awaited(missing, SHOWN)}")
         self._waiting.update(f"{table.name}[{key}]" for key in waiting)
 
     def report(self, span: Sequence[str] = ()) -> Report:

@@ -119,7 +119,7 @@ def prepare_raw(
 
 def _missing_file(feed: Feed, key: str, refusal: str | None) -> str:
     """What a partition waits for, and why something of that name is not taken for it."""
-    return f"file {feed.expected_file(key)} of feed {feed.name}{f': {refusal}' if refusal else ''}"
+    return f"{feed.delivery(key)}: {refusal}" if refusal else feed.delivery(key)
 
 
 def prepare_transform(

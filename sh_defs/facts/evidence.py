@@ -16,7 +16,7 @@ from sh_core.graph import Graph
 from sh_core.table import Table
 from sh_core.verdict import Level
 from sh_defs.facts.naming import UnknownNameError, alike, meant
-from sh_defs.facts.saying import partition_column, rule_of
+from sh_defs.facts.saying import rule_of
 from sh_resources.store import Store
 
 SPECIMENS = 12
@@ -69,7 +69,7 @@ def specimen(table: Table, rule: str, evidence: pl.DataFrame) -> Specimen:
         rule: A rule that some row of the evidence breaks.
         evidence: From ``Store.quarantined``, so masked.
     """
-    column = partition_column(table)
+    column = table.partitions.column
     broken = evidence.filter(pl.col("rules").list.contains(rule))
     row = broken.sort(*([column] if column in broken.columns else []), "file", "line").row(0, named=True)
     rules = {name: rule_of(table, name) for name in row["rules"]}
@@ -122,7 +122,7 @@ def quarantine_counts(store: Store, tables: Iterable[Table], rule: str | None = 
     _refuse_rule(wanted, evidence, rule)
     counted = []
     for of in wanted:
-        column = partition_column(of)
+        column = of.partitions.column
         rows = evidence[of.name].explode("rules").drop_nulls("rules")
         if rule is not None:
             rows = rows.filter(_breaks(pl.col("rules"), rule))
@@ -149,7 +149,7 @@ def quarantined_rows(store: Store, of: Table, key: str | None, rule: str | None,
     """
     evidence = store.quarantined(of, None if key is None else [key])
     _refuse_rule([of], {of.name: evidence}, rule)
-    column = partition_column(of)
+    column = of.partitions.column
     if rule is not None:
         evidence = evidence.filter(pl.col("rules").list.eval(_breaks(pl.element(), rule)).list.any())
     rows = evidence.sort(*([column] if column in evidence.columns else []), "file", "line")

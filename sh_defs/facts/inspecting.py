@@ -18,7 +18,7 @@ from sh_core.table import Table
 from sh_core.trace import Trace
 from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
 from sh_defs.facts.evidence import says
-from sh_defs.facts.saying import found, partition_column, periods, policy, why
+from sh_defs.facts.saying import found, periods, policy, why
 from sh_defs.facts.standings import standings
 from sh_resources.engine import Engine
 from sh_resources.ledger import Tracked
@@ -106,7 +106,7 @@ def table(engine: Engine, of: Table, today: date) -> Facts:
         ],
         "downstream": [t.name for t in graph.downstream(of.name)],
         "partitions": {
-            "column": partition_column(of),
+            "column": of.partitions.column,
             "declared": len(keys),
             "first": keys[0],
             "last": keys[-1],
@@ -178,7 +178,7 @@ def partition(engine: Engine, of: Table, key: str) -> Facts:
 def _awaited(engine: Engine, of: Table, key: str) -> list[str]:
     """What a partition that was never judged waits for; nothing if it could be computed now."""
     if of.feed is not None:
-        return [f"file {of.feed.expected_file(key)} of feed {of.feed.name}"]
+        return [of.feed.delivery(key)]
     return list(engine.outlook(of.name, [key]).waiting.get(key, ()))
 
 

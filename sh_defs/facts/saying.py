@@ -50,16 +50,11 @@ def count(number: int, noun: str) -> str:
 
 def periods(given: Input, source: Table) -> str:
     """Which partitions of an upstream table a partition reads, and how many must be there."""
-    if partition_column(source) is None:
+    if source.partitions.column is None:
         return "whole"
     window, present = given.window, given.present
     which = "its own period" if window == SAME else f"periods {window.first:+d} to {window.last:+d} from its own"
     return which if isinstance(present, Required) else f"{which}, at least {present.min_present} of them"
-
-
-def partition_column(table: Table) -> str | None:
-    """Column that holds the partition; None for a table that is one partition."""
-    return table.partitions.column
 
 
 def policy(table: Table) -> str:

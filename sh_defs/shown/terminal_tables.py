@@ -16,6 +16,7 @@ from rich.table import Table as Grid
 from rich.text import Text
 
 from sh_core.masking import LONGEST
+from sh_core.outcome import awaited
 from sh_defs.facts.saying import age, count, moment, visible
 from sh_defs.shown.terminal import new_grid, title
 
@@ -121,9 +122,8 @@ def _seen(facts: Facts) -> tuple[str, str]:
         case _ if facts["judgement"] is not None:
             return "nothing: its only content is withheld", "red"
         case _:
-            awaited = facts["waits_for"]
-            more = f" and {len(awaited) - SHOWN:,} more" if len(awaited) > SHOWN else ""
-            waits = f"it waits for {', '.join(awaited[:SHOWN])}{more}" if awaited else "run selfheal run to compute it"
+            missing = facts["waits_for"]
+            waits = f"it waits for {awaited(missing, SHOWN)}" if missing else "run selfheal run to compute it"
             return f"nothing: it was never computed; {waits}", ""
 
 

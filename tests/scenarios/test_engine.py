@@ -10,7 +10,7 @@ from deltalake import DeltaTable
 from sh_core.graph import Graph
 from sh_core.outcome import Outcome, Published, Reused, Waiting, Withheld
 from sh_core.records import Action
-from sh_core.table import Station, raw_table, table
+from sh_core.table import Station, Table, raw_table, table
 from sh_core.verdict import Broken, Unknown
 from sh_resources.clock import ManualClock
 from sh_resources.engine import Engine
@@ -228,16 +228,21 @@ def mart_that_crashes(stg_readings: pl.LazyFrame) -> pl.LazyFrame:
     )
 
 
-def test_a_crash_is_that_partitions_alone_and_publishes_nothing(tmp_path: Path) -> None:
-    """An error is no verdict on rows: nothing is published or quarantined, last good stays, neighbours go on."""
-    graph = Graph.of([raw_table(READINGS), stg_readings, mart_that_crashes])
-    engine = open_engine(load({"SELFHEAL_HOME": str(tmp_path)}), graph, clock=ManualClock(NOON))
+def after_fault_on_the_second_day(home: Path, mart: Table) -> tuple[Engine, dict[str, Outcome]]:
+    """Three days, of which the second has the value that a mart cannot bear."""
+    graph = Graph.of([raw_table(READINGS), stg_readings, mart])
+    engine = open_engine(load({"SELFHEAL_HOME": str(home)}), graph, clock=ManualClock(NOON))
     keys = (ONE, TWO, THREE)
     for day, highest in zip(keys, (50, 99, 50), strict=True):
-        deliver(tmp_path, day, [("a", 1, highest)])
+        deliver(home, day, [("a", 1, highest)])
     for name in ("raw_readings", "stg_readings"):
         run(engine, name, keys)
-    outcomes = run(engine, "mart_that_crashes", keys)
+    return engine, run(engine, mart.name, keys)
+
+
+def test_a_crash_is_that_partitions_alone_and_publishes_nothing(tmp_path: Path) -> None:
+    """An error is no verdict on rows: nothing is published or quarantined, last good stays, neighbours go on."""
+    engine, outcomes = after_fault_on_the_second_day(tmp_path, mart_that_crashes)
     crashed = outcomes[TWO]
     assert isinstance(crashed, Withheld)
     assert isinstance(crashed.verdict, Unknown)
@@ -250,14 +255,7 @@ def test_a_crash_is_that_partitions_alone_and_publishes_nothing(tmp_path: Path) 
 
 def test_a_panic_of_polars_is_that_partitions_alone(tmp_path: Path) -> None:
     """A panic is no Exception: it went past every boundary and ended the run of all partitions."""
-    graph = Graph.of([raw_table(READINGS), stg_readings, mart_that_panics])
-    engine = open_engine(load({"SELFHEAL_HOME": str(tmp_path)}), graph, clock=ManualClock(NOON))
-    keys = (ONE, TWO, THREE)
-    for day, highest in zip(keys, (50, 99, 50), strict=True):
-        deliver(tmp_path, day, [("a", 1, highest)])
-    for name in ("raw_readings", "stg_readings"):
-        run(engine, name, keys)
-    outcomes = run(engine, "mart_that_panics", keys)
+    _, outcomes = after_fault_on_the_second_day(tmp_path, mart_that_panics)
     panicked = outcomes[TWO]
     assert isinstance(panicked, Withheld)
     assert isinstance(panicked.verdict, Unknown)
