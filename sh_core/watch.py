@@ -78,8 +78,7 @@ class Watch:
             tables: Of which tables something may be requested; None for all.
             sweep: Look at everything, whatever is remembered.
         """
-        due_again = self._swept_utc is None or now_utc - self._swept_utc >= timedelta(seconds=self.policy.sweep_s)
-        swept = sweep or due_again
+        swept = sweep or self._is_to_sweep(now_utc)
         changes = self.book.changes(None if swept else self._serial)
         suspected = self._sweep(now_utc.date()) if swept else self._changed(changes, now_utc.date())
         occupied = _together(busy, self.book.leased())
@@ -96,6 +95,13 @@ class Watch:
         return replace(decision, swept=swept, suspected=looked)
 
     # ---- what is looked at
+
+    def _is_to_sweep(self, now_utc: datetime) -> bool:
+        """Whether it is time to look at everything: now and then, and on a new day, which declares new partitions."""
+        last = self._swept_utc
+        if last is None or last.date() != now_utc.date():
+            return True
+        return now_utc - last >= timedelta(seconds=self.policy.sweep_s)
 
     def _sweep(self, today: date) -> dict[str, set[str]]:
         """Everything that may be stale; what was remembered is forgotten."""
