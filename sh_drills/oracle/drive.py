@@ -6,14 +6,15 @@ Invariant: a case follows from its seed alone, and a failure tells what was chan
 
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from random import Random
 
 from sh_core.policy import Hold, Policy
 from sh_core.watch import Decision
+from sh_drills.oracle.calendar import periods_read, read_by
 from sh_drills.oracle.changes import Change, change
 from sh_drills.oracle.drawing import draw_world
-from sh_drills.oracle.reference import Place, Rebuilt, Reference, Shown
+from sh_drills.oracle.reference import Handed, Place, Rebuilt, Reference, Shown
 from sh_drills.oracle.shapes import World
 from sh_drills.oracle.system import System
 
@@ -56,7 +57,11 @@ class Case:
         system: What is on trial.
         reference: The second opinion.
         story: What happened, line by line.
-        pinned: What was put back by hand.
+        pinned: What was put back by hand, after how many executions and in place of what.
+        ticks: How many ticks there were.
+        changes: How many changes.
+        turns: Whether to compare who was requested before whom (one change at a time, the count of executions tells).
+        waiting: Since when partitions have been waiting for others, as the watch has said.
     """
 
     rng: Random
@@ -64,10 +69,12 @@ class Case:
     system: System
     reference: Reference
     story: list[str] = field(default_factory=list)
-    pinned: dict[Place, tuple[object, Shown]] = field(default_factory=dict)
+    pinned: dict[Place, tuple[int, Handed, Shown]] = field(default_factory=dict)
     ticks: int = 0
     changes: int = 0
-    _last: dict[Place, str] = field(default_factory=dict)
+    turns: bool = False
+    waiting: dict[Place, datetime] = field(default_factory=dict)
+    _known: dict[Place, frozenset[Place]] = field(default_factory=dict)
 
     @classmethod
     def draw(cls, seed: int, tables: int | None = None) -> "Case":
@@ -93,13 +100,55 @@ class Case:
         """One tick, and what may never be requested."""
         self.ticks += 1
         self.system.now_utc += timedelta(seconds=1)
-        working = {(run.table, key) for run in self.system.runs for key in run.keys} | set(self.system.ledger.leases)
+        began, paused, serial = self._occupied(), set(self.system.ledger.paused), self.system.ledger.serial
         decision = self.system.tick(sweep=sweep)
-        for name, found in decision.due.items():
-            for key in found:
-                self.require((name, key) not in working, f"{name}[{key}] was requested while it was worked on")
-                self.require(name not in self.system.ledger.paused, f"{name}[{key}] was requested, though paused")
+        # What was let go of during the tick may have been free when the watch looked.
+        working = {place for place, _ in began & self._occupied()}
+        paused &= self.system.ledger.paused
+        due = {(name, key) for name, found in decision.due.items() for key in found}
+        self.story.append(f"{self.system.now_utc:%H:%M:%S} {_told(decision)}")
+        for place in due:
+            self.require(place not in working, f"{place} was requested while it was worked on")
+            self.require(place[0] not in paused, f"{place} was requested, though paused")
+            done = place in {p for p, _ in began} and self.system.is_settled(*place, after=serial)
+            self.require(not done, f"{place} was requested, though the run that worked on it had just settled it")
+        self._check_turns(decision, due, working)
         return decision
+
+    def _check_turns(self, decision: Decision, due: set[Place], working: set[Place]) -> None:
+        """Nothing goes before those it reads from, unless it has waited long enough; nothing waits longer."""
+        now, patience = self.system.now_utc, timedelta(seconds=self.system.policy.patience_s)
+        for place in due if self.turns else ():
+            before = self._ancestors(place) & (due | working)
+            waited = now - self.waiting.get(place, now)
+            self.require(not before or waited >= patience, f"{place} was requested before {sorted(before)[:3]}")
+        held = {
+            (name, key)
+            for name, found in decision.held.items()
+            for key, hold in found.items()
+            if hold.hold is Hold.ANCESTOR
+        }
+        self.waiting = {place: self.waiting.get(place, now) for place in held}
+        for place, since in self.waiting.items():
+            self.require(now - since < patience, f"{place} has been waiting for its turn since {since}")
+
+    def _ancestors(self, place: Place) -> frozenset[Place]:
+        """Everything declared that a partition is computed from, however indirectly."""
+        if place not in self._known:
+            shape = self.world.shapes[place[0]]
+            found: set[Place] = set()
+            for given in shape.everything_read:
+                span = self.world.shapes[given.table].span
+                declared = {k for k, _, _ in periods_read(span, self.world.today)}
+                direct = {(given.table, p) for p in read_by(shape.span, span, given, place[1]) if p in declared}
+                found = found.union(direct, *map(self._ancestors, direct))
+            self._known[place] = frozenset(found)
+        return self._known[place]
+
+    def _occupied(self) -> set[tuple[Place, str]]:
+        """What is worked on, and by whom."""
+        running = {((run.table, key), run.holder) for run in self.system.runs for key in run.keys}
+        return running | set(self.system.ledger.leases.items())
 
     def require(self, holds: bool, what: str) -> None:  # noqa: FBT001 -- it is what is required
         """Fail the case, unless something holds."""
@@ -123,7 +172,9 @@ class Case:
 
     def check_content(self) -> None:
         """What is seen is what a rebuilding from scratch shows."""
-        rebuilt = Rebuilt(self.world, self.system.shown(), self.pinned)  # type: ignore[arg-type]
+        executed = {place: number for number, (place, _) in enumerate(self.system.executed)}
+        standing = {p: (handed, shown) for p, (number, handed, shown) in self.pinned.items() if executed.get(p, -1) < number}
+        rebuilt = Rebuilt(self.world, self.system.shown(), standing)
         differences = [] if self.world.paused else rebuilt.differences()
         self.require(not differences, "\n".join(["content differs", *differences[:5]]))
 
@@ -131,7 +182,7 @@ class Case:
         """Nothing is requested any more, by the watch that has seen it all or by one that knows nothing."""
         for fresh in (False, True):
             if fresh:
-                self.system.restart()
+                self.restart()
             decision = self.tick(sweep=self.rng.random() < 0.5)  # noqa: PLR2004 -- with what it remembers or without
             due = [f"{name}[{key}]" for name, found in decision.due.items() for key in found]
             self.require(not due, f"it was quiet, and a {'new' if fresh else 'further'} watch requests {due[:5]}")
@@ -145,12 +196,20 @@ class Case:
             self.require(last.get(place) != trace, f"{place} was executed twice under one trace")
             last[place] = trace
 
+    def restart(self) -> None:
+        """The process that ticks starts anew; what it remembered is gone."""
+        self.system.restart()
+        self.waiting.clear()
+
     def change(self) -> Change:
         """Make one change and let the system know."""
         made = change(self.rng, self.world)
         self.changes += 1
         self.story.append(made.says)
         self.system.notice(made)
+        self._known.clear()
+        if made.edited:
+            self.waiting.clear()
         return made
 
     def roll_back(self) -> None:
@@ -159,10 +218,14 @@ class Case:
         if done is not None:
             place, content = done
             self.changes += 1
+            now = Reference(self.world, self.system.shown())
+            handed = now.handed(self.world.shapes[place[0]], place[1])
             self.story.append(f"{place[0]}[{place[1]}] rolled back to {content.rows}")
             shown = Shown(content.columns, content.rows)
             self.reference.shown[place] = shown
-            self.pinned[place] = (self.reference.last[place], shown)
+            if handed is None:
+                raise AssertionError(place)  # what was decided has its inputs
+            self.pinned[place] = (len(self.system.executed), handed, shown)
 
 
 def quiescent(seed: int, changes: int = 6, tables: int | None = None) -> Account:
@@ -179,7 +242,7 @@ def quiescent(seed: int, changes: int = 6, tables: int | None = None) -> Account
             else:
                 case.change()
             if case.rng.random() < 0.1:  # noqa: PLR2004 -- now and then
-                case.system.restart()
+                case.restart()
         mark = len(case.system.executed)
         case.settle_down()
         expected, found = Counter(case.reference.follow()), case.system.executed_since(mark)
@@ -187,11 +250,17 @@ def quiescent(seed: int, changes: int = 6, tables: int | None = None) -> Account
         seen = case.system.shown()
         wrong = [p for p in seen.keys() | case.reference.shown.keys() if seen.get(p) != case.reference.shown.get(p)]
         case.require(not wrong, f"the reference sees something else in {sorted(wrong)[:5]}")
-        case.check_content()
         case.check_quiet()
+    case.check_content()
     case.check_traces()
     case.require(case.system.reused == 0, f"{case.system.reused} partitions were requested for nothing")
     return case.account()
+
+
+def _told(decision: Decision) -> str:
+    due = [f"{name}[{key}]" for name, found in decision.due.items() for key in found]
+    held = [f"{name}[{key}] {h.hold.name.lower()}" for name, found in decision.held.items() for key, h in found.items()]
+    return f"{'sweep' if decision.swept else 'tick'}: due {', '.join(due) or 'nothing'}; held {', '.join(held) or 'nothing'}"
 
 
 def _compared(found: Counter[Place], expected: Counter[Place]) -> str:

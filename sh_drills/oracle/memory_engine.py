@@ -41,6 +41,7 @@ class Run:
         made: What it has computed.
         reused: Partitions whose trace was settled when it looked.
         busy: Partitions that another one held.
+        started: Whether it holds its leases; it is queued until then.
     """
 
     book: MemoryBook
@@ -50,9 +51,11 @@ class Run:
     made: dict[str, Made] = field(default_factory=dict)
     reused: list[str] = field(default_factory=list)
     busy: list[str] = field(default_factory=list)
+    started: bool = False
 
     def start(self) -> None:
         """Take leases, look at inputs, compute."""
+        self.started = True
         ledger, shape = self.book.ledger, self.book.shapes[self.table]
         held = [key for key in self.keys if ledger.leases.setdefault((self.table, key), self.holder) == self.holder]
         self.busy = [key for key in self.keys if key not in held]

@@ -7,6 +7,7 @@ Invariant: naive. It goes through every partition of every table in the order of
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 from sh_drills.oracle.calendar import periods_read, read_by
 from sh_drills.oracle.content import by_column, computed, judged
@@ -29,6 +30,13 @@ class Shown:
 
     columns: tuple[str, ...]
     rows: Rows
+    _only: dict[tuple[str, ...], list[dict[str, int]]] = field(default_factory=dict, compare=False, repr=False)
+
+    def only(self, columns: tuple[str, ...]) -> list[dict[str, int]]:
+        """Its rows by column, with some columns only."""
+        if columns not in self._only:
+            self._only[columns] = by_column(self.columns, columns, self.rows)
+        return self._only[columns]
 
 
 @dataclass
@@ -97,8 +105,8 @@ class Reference:
             if shown is None or not set(columns) <= set(shown.columns):
                 found.append((p, None))
                 continue
-            rows = by_column(shown.columns, columns, shown.rows)
-            found.append((p, tuple(row for row in rows if occurring is None or row[KEY] in occurring)))
+            rows = shown.only(columns)
+            found.append((p, tuple(rows if occurring is None else (row for row in rows if row[KEY] in occurring))))
         return found
 
     def _occurring(self, shape: Shape, given: Given, key: str) -> set[int] | None:
@@ -168,6 +176,7 @@ class Rebuilt:
         return found
 
 
+@lru_cache(maxsize=100_000)
 def _columns(given: Given, source: Shape) -> tuple[str, ...]:
     return tuple(c for c in source.columns if given.columns is None or c == KEY or c in given.columns)
 

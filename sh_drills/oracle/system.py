@@ -35,7 +35,9 @@ class System:
         ledger: Facts.
         executed: Partitions that were executed, with their traces, in order.
         reused: How often a run found nothing to do.
-        runs: Runs under way.
+        runs: Runs that Dagster knows of, queued or under way.
+        between: Called between any two questions to the book: whatever may happen meanwhile happens there.
+        foreign: Runs under way that Dagster knows nothing of (from a command line).
         history: Everything that each partition has shown.
     """
 
@@ -48,6 +50,7 @@ class System:
     runs: list[Run] = field(default_factory=list)
     history: dict[Place, list[Content]] = field(default_factory=dict)
     between: Callable[[], None] = lambda: None
+    foreign: list[Run] = field(default_factory=list)
     _numbers: int = 0
 
     def __post_init__(self) -> None:
@@ -91,16 +94,26 @@ class System:
         self.runs += made
         return made
 
+    def run_by_hand(self, name: str, keys: Collection[str], *, in_dagster: bool) -> Run:
+        """A run that a person starts."""
+        self._numbers += 1
+        run = Run(self.book, name, sorted(keys), f"run {self._numbers}")
+        (self.runs if in_dagster else self.foreign).append(run)
+        return run
+
     def finish(self, run: Run) -> None:
         """Let a run settle what it has computed."""
         run.finish(self._noted)
         self.reused += len(run.reused)
-        self.runs.remove(run)
+        self._over(run)
 
     def crash(self, run: Run) -> None:
         """Let a run die."""
         run.stop()
-        self.runs.remove(run)
+        self._over(run)
+
+    def _over(self, run: Run) -> None:
+        (self.runs if run in self.runs else self.foreign).remove(run)
 
     def _noted(self, place: Place, trace: str) -> None:
         self.executed.append((place, trace))
@@ -120,20 +133,29 @@ class System:
         if self.now_utc.date() < self.world.today:
             self.now_utc = datetime.combine(self.world.today, datetime.min.time(), UTC) + timedelta(hours=1)
 
+    def is_settled(self, name: str, key: str, *, after: int) -> bool:
+        """Whether a partition was decided after a serial, and would be decided under the same trace now."""
+        since = any((name, key) == (n, k) and what != "arrived" for s, what, n, k in reversed(self.ledger.log) if s > after)
+        trace = self.book.see(name, [key]).traces.get(key) if since else None
+        return trace is not None and trace.digest == self.ledger.decided[name][key].trace.digest
+
     def roll_back(self, rng: Random) -> tuple[Place, Content] | None:
-        """Make old content of some partition visible again, if any has shown something else before."""
+        """Make old content of some partition visible again, if one that is settled has shown something else before."""
         able = [
             (place, old)
             for place, contents in self.history.items()
             for old in contents
             if place not in self.ledger.leases
-            and place[0] in self.book.graph
+            and place[1] in self.book.graph[place[0]].partitions.declared(self.now_utc.date())
             and old.columns == self.book.shapes[place[0]].columns
             and old.version.root != self.ledger.contents[place[0]][place[1]].version.root
         ]
         if not able:
             return None
         (name, key), old = rng.choice(able)
+        trace, decided = self.book.see(name, [key]).traces.get(key), self.ledger.decided[name][key]
+        if trace is None or trace.digest != decided.trace.digest:
+            return None  # it would be computed anew at once
         self.ledger.show_again(name, key, old)
         return (name, key), self.ledger.contents[name][key]
 
