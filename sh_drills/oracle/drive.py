@@ -5,6 +5,7 @@ Invariant: a case follows from its seed alone, and a failure tells what was chan
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -61,6 +62,7 @@ class Case:
         ticks: How many ticks there were.
         changes: How many changes.
         turns: Whether to compare who was requested before whom (one change at a time, the count of executions tells).
+        disturbed: Whether anything happened during the tick.
         waiting: Since when partitions have been waiting for others, as the watch has said.
     """
 
@@ -73,6 +75,7 @@ class Case:
     ticks: int = 0
     changes: int = 0
     turns: bool = False
+    disturbed: bool = False
     waiting: dict[Place, datetime] = field(default_factory=dict)
     _known: dict[Place, frozenset[Place]] = field(default_factory=dict)
 
@@ -101,6 +104,7 @@ class Case:
         self.ticks += 1
         self.system.now_utc += timedelta(seconds=1)
         began, paused, serial = self._occupied(), set(self.system.ledger.paused), self.system.ledger.serial
+        asked = {place: list(times) for place, times in self.system.ledger.asked.items()}
         decision = self.system.tick(sweep=sweep)
         # What was let go of during the tick may have been free when the watch looked.
         working = {place for place, _ in began & self._occupied()}
@@ -112,13 +116,34 @@ class Case:
             self.require(place[0] not in paused, f"{place} was requested, though paused")
             done = place in {p for p, _ in began} and self.system.is_settled(*place, after=serial)
             self.require(not done, f"{place} was requested, though the run that worked on it had just settled it")
-        self._check_turns(decision, due, working)
+        if not self.disturbed:
+            self._check_tries(decision, asked)
+        if self.turns:
+            self._check_turns(decision, due, working, {place for place, _ in began | self._occupied()})
         return decision
 
-    def _check_turns(self, decision: Decision, due: set[Place], working: set[Place]) -> None:
-        """Nothing goes before those it reads from, unless it has waited long enough; nothing waits longer."""
+    def _check_tries(self, decision: Decision, asked: Mapping[Place, list[tuple[str, datetime]]]) -> None:
+        """What has failed is not tried too often, nor too soon."""
+        policy = self.system.policy
+        for name, found in decision.due.items():
+            for key, stale in found.items():
+                times = [at for trace, at in asked.get((name, key), ()) if trace == stale.trace]
+                pause = policy.first_pause_s * policy.growth ** (len(times) - 1) if times else 0.0
+                soon = bool(times) and (self.system.now_utc - times[-1]).total_seconds() < min(pause, 3600.0)
+                self.require(len(times) < policy.most_tries, f"{name}[{key}] was requested {len(times) + 1} times")
+                self.require(not soon, f"{name}[{key}] was requested again too soon")
+
+    def _check_turns(self, decision: Decision, due: set[Place], working: set[Place], any_time: set[Place]) -> None:
+        """Nothing goes before those it is computed from, nor waits without them or for too long.
+
+        Args:
+            decision: Of this tick.
+            due: What it requested.
+            working: What was worked on all the time while it decided.
+            any_time: What was worked on at its beginning or at its end.
+        """
         now, patience = self.system.now_utc, timedelta(seconds=self.system.policy.patience_s)
-        for place in due if self.turns else ():
+        for place in due:
             before = self._ancestors(place) & (due | working)
             waited = now - self.waiting.get(place, now)
             self.require(not before or waited >= patience, f"{place} was requested before {sorted(before)[:3]}")
@@ -131,6 +156,8 @@ class Case:
         self.waiting = {place: self.waiting.get(place, now) for place in held}
         for place, since in self.waiting.items():
             self.require(now - since < patience, f"{place} has been waiting for its turn since {since}")
+            if not self.disturbed:
+                self.require(bool(self._ancestors(place) & (due | any_time)), f"{place} waits for nothing")
 
     def _ancestors(self, place: Place) -> frozenset[Place]:
         """Everything declared that a partition is computed from, however indirectly."""
@@ -183,11 +210,25 @@ class Case:
         for fresh in (False, True):
             if fresh:
                 self.restart()
+                self.check_idle_sweep()
             decision = self.tick(sweep=self.rng.random() < 0.5)  # noqa: PLR2004 -- with what it remembers or without
             due = [f"{name}[{key}]" for name, found in decision.due.items() for key in found]
             self.require(not due, f"it was quiet, and a {'new' if fresh else 'further'} watch requests {due[:5]}")
         given_up = [h for held in decision.held.values() for h in held.values() if h.hold is not Hold.PAUSED]
         self.require(not given_up, f"something is held back for ever: {given_up[:3]}")
+
+    def check_idle_sweep(self) -> None:
+        """A sweep looks only at what has its reasons, once it has been looked at."""
+        self.tick(sweep=True)
+        looked = self.tick(sweep=True).suspected
+        now = Reference(self.world, self.system.shown())
+        waiting = [
+            f"{shape.name}[{key}]"
+            for shape in self.world.shapes.values()
+            for key, _, _ in periods_read(shape.span, self.world.today)
+            if shape.name in self.world.paused or now.handed(shape, key) is None
+        ]
+        self.require(looked <= len(waiting), f"a sweep looks at {looked}, but only {waiting} have anything open")
 
     def check_traces(self) -> None:
         """Nothing was executed twice under one trace without anything else in between."""
@@ -201,13 +242,17 @@ class Case:
         self.system.restart()
         self.waiting.clear()
 
+    def know_nothing(self) -> None:
+        """Tables or days are others: who is computed from whom is found out anew."""
+        self._known.clear()
+
     def change(self) -> Change:
         """Make one change and let the system know."""
         made = change(self.rng, self.world)
         self.changes += 1
         self.story.append(made.says)
         self.system.notice(made)
-        self._known.clear()
+        self.know_nothing()
         if made.edited:
             self.waiting.clear()
         return made
