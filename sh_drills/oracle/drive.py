@@ -104,7 +104,7 @@ class Case:
         self.ticks += 1
         self.system.now_utc += timedelta(seconds=1)
         began, paused, serial = self._occupied(), set(self.system.ledger.paused), self.system.ledger.serial
-        asked = {place: list(times) for place, times in self.system.ledger.asked.items()}
+        asked = {place: list(times) for place, times in self.system.asked.items()}
         decision = self.system.tick(sweep=sweep)
         # What was let go of during the tick may have been free when the watch looked.
         working = {place for place, _ in began & self._occupied()}
@@ -118,6 +118,9 @@ class Case:
             self.require(not done, f"{place} was requested, though the run that worked on it had just settled it")
         if not self.disturbed:
             self._check_tries(decision, asked)
+            for place in due:
+                self.require(not self.system.is_settled(*place), f"{place} was requested, though there is nothing to do")
+        self.system.note(decision)
         if self.turns:
             self._check_turns(decision, due, working, {place for place, _ in began | self._occupied()})
         return decision
@@ -132,6 +135,11 @@ class Case:
                 soon = bool(times) and (self.system.now_utc - times[-1]).total_seconds() < min(pause, 3600.0)
                 self.require(len(times) < policy.most_tries, f"{name}[{key}] was requested {len(times) + 1} times")
                 self.require(not soon, f"{name}[{key}] was requested again too soon")
+        for name, held in decision.held.items():
+            for key, hold in held.items():
+                tries = len(self.system.ledger.asked.get((name, key), ()))
+                given_up = hold.hold is Hold.GIVEN_UP and tries < policy.most_tries
+                self.require(not given_up, f"{name}[{key}] was given up after {tries} tries")
 
     def _check_turns(self, decision: Decision, due: set[Place], working: set[Place], any_time: set[Place]) -> None:
         """Nothing goes before those it is computed from, nor waits without them or for too long.

@@ -36,8 +36,9 @@ class System:
         executed: Partitions that were executed, with their traces, in order.
         reused: How often a run found nothing to do.
         runs: Runs that Dagster knows of, queued or under way.
-        between: Called between any two questions to the book: whatever may happen meanwhile happens there.
         foreign: Runs under way that Dagster knows nothing of (from a command line).
+        between: Called between any two questions to the book: whatever may happen meanwhile happens there.
+        asked: Requests since a partition was last executed: trace and time.
         history: Everything that each partition has shown.
     """
 
@@ -48,6 +49,7 @@ class System:
     executed: list[tuple[Place, str]] = field(default_factory=list)
     reused: int = 0
     runs: list[Run] = field(default_factory=list)
+    asked: dict[Place, list[tuple[str, datetime]]] = field(default_factory=dict)
     history: dict[Place, list[Content]] = field(default_factory=dict)
     between: Callable[[], None] = lambda: None
     foreign: list[Run] = field(default_factory=list)
@@ -117,6 +119,7 @@ class System:
 
     def _noted(self, place: Place, trace: str) -> None:
         self.executed.append((place, trace))
+        self.asked.pop(place, None)
         content = self.ledger.contents.get(place[0], {}).get(place[1])
         if content is not None:
             self.history.setdefault(place, []).append(content)
@@ -133,11 +136,19 @@ class System:
         if self.now_utc.date() < self.world.today:
             self.now_utc = datetime.combine(self.world.today, datetime.min.time(), UTC) + timedelta(hours=1)
 
-    def is_settled(self, name: str, key: str, *, after: int) -> bool:
+    def note(self, decision: Decision) -> None:
+        """Keep in mind what was requested."""
+        for name, found in decision.due.items():
+            for key, stale in found.items():
+                self.asked.setdefault((name, key), []).append((stale.trace, self.now_utc))
+
+    def is_settled(self, name: str, key: str, *, after: int = -1) -> bool:
         """Whether a partition was decided after a serial, and would be decided under the same trace now."""
-        since = any((name, key) == (n, k) and what != "arrived" for s, what, n, k in reversed(self.ledger.log) if s > after)
-        trace = self.book.see(name, [key]).traces.get(key) if since else None
-        return trace is not None and trace.digest == self.ledger.decided[name][key].trace.digest
+        decided, trace = self.ledger.decided.get(name, {}).get(key), self.book.see(name, [key]).traces.get(key)
+        if decided is None or trace is None or decided.trace.digest != trace.digest:
+            return False
+        log = reversed(self.ledger.log)
+        return after < 0 or any((name, key) == (n, k) and what != "arrived" for s, what, n, k in log if s > after)
 
     def roll_back(self, rng: Random) -> tuple[Place, Content] | None:
         """Make old content of some partition visible again, if one that is settled has shown something else before."""
