@@ -63,7 +63,6 @@ class Watch:
     _serial: int | None = None
     _swept_utc: datetime | None = None
     _stale: dict[str, dict[str, Stale]] = field(default_factory=dict)
-    _asked: dict[str, set[str]] = field(default_factory=dict)
     _waits_since: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
     def tick(
@@ -84,7 +83,7 @@ class Watch:
         occupied = _together(busy, self.book.leased())
         changes = self.book.changes(None if swept else self._serial)
         suspected = self._sweep(now_utc.date()) if swept else self._changed(changes, now_utc.date())
-        looked = self._look(_together(suspected, self._returned(occupied)), now_utc.date())
+        looked = self._look(suspected, now_utc.date())
         self._serial = changes.serial
         if swept:
             self._swept_utc = now_utc
@@ -92,8 +91,6 @@ class Watch:
         requests = [Request(t, key, s) for t, found in decision.due.items() for key, s in found.items()]
         if requests:
             self.book.request(requests, by, now_utc)
-        for request in requests:
-            self._asked.setdefault(request.table, set()).add(request.partition)
         return replace(decision, swept=swept, suspected=looked)
 
     # ---- what is looked at
@@ -108,7 +105,6 @@ class Watch:
     def _sweep(self, today: date) -> dict[str, set[str]]:
         """Everything that may be stale; what was remembered is forgotten."""
         self._stale.clear()
-        self._asked.clear()
         contents: dict[str, Numbers] = {}
 
         def content(name: str) -> Numbers:
@@ -140,17 +136,6 @@ class Watch:
                     reading = linked(table, given, self.graph, today).reading(flags[given.table])
                     found.setdefault(table.name, set()).update(named(table.partitions, today, reading))
         return found
-
-    def _returned(self, occupied: Keys) -> dict[str, set[str]]:
-        """What was requested and is not worked on any more: decided meanwhile, or its run failed."""
-        returned: dict[str, set[str]] = {}
-        for name, keys in self._asked.items():
-            over = keys.difference(occupied.get(name, ()))
-            if over:
-                returned[name] = over
-        for name, over in returned.items():
-            self._asked[name] -= over
-        return returned
 
     def _look(self, suspected: Keys, today: date) -> int:
         """Look at suspects and remember which are stale; returns how many were looked at."""
