@@ -104,17 +104,16 @@ def suspects(
         changed |= settled & (of.newest(serial) > own.looked)
         if ready.any():
             ready &= _enough(given, of, serial)
-    return changed | ready
+    return np.asarray(changed | ready, np.bool_)
 
 
 def _enough(given: Input, of: Links, serial: Numbers) -> Flags:
     present = of.counted(serial > 0)
     match given.present:
         case Required():
-            return np.equal(present, of.widths)
+            return np.asarray(present == of.widths, np.bool_)
         case Partial(min_present):
-            least: Flags = present >= np.minimum(of.widths, min_present)
-            return least
+            return np.asarray(present >= np.minimum(of.widths, min_present), np.bool_)
 
 
 def readers(changed: Flags, table: Table, given: Input, graph: Graph, today: date) -> Flags:
