@@ -148,17 +148,17 @@ class Update:
             keys = table.partitions.between(first, last)
             self.watcher.update(table.name, Tally(len(keys)))
             with self.timed(table.name):
-                outlook = self.engine.outlook(table.name, keys)
-                tally = Tally(len(keys), before=len(keys) - len(outlook.due) - len(outlook.waiting))
-                tally.outcomes["waiting"] = len(outlook.waiting)
+                look = self.engine.look(table.name, keys)
+                tally = Tally(len(keys), before=len(keys) - len(look.stale) - len(look.waiting))
+                tally.outcomes["waiting"] = len(look.waiting)
                 self.watcher.update(table.name, tally)
-                for ran in self._run(defs, table, outlook.due):
+                for ran in self._run(defs, table, tuple(look.stale)):
                     self.stop_if_told()
                     if not ran.success:
                         self._refuse_failure(table, ran, told)
                     self.runs.append(self._as_told(table, ran, told))
             self.watcher.finish(table.name, tally, self.seconds[table.name])
-            self._note_waiting(table, outlook.waiting)
+            self._note_waiting(table, look.waiting)
 
     def note_strays(self) -> None:
         """Say what has landed under a name that no feed takes: nobody would ever look at it."""
