@@ -9,6 +9,7 @@ from functools import cache
 
 import dagster as dg
 
+from sh_assets.automation import Decider, sensors
 from sh_assets.build import ENGINE, OnOutcome, build
 from sh_core.graph import Graph
 from sh_defs.declaring import declared_graph
@@ -27,13 +28,16 @@ def defs() -> dg.Definitions:
     return definitions(declared_graph(settings.tables_module), settings)
 
 
-def definitions(graph: Graph, settings: Settings, on_outcome: OnOutcome | None = None) -> dg.Definitions:
+def definitions(
+    graph: Graph, settings: Settings, on_outcome: OnOutcome | None = None, decider: Decider | None = None
+) -> dg.Definitions:
     """Everything that Dagster needs to know of a graph.
 
     Args:
         graph: The declared tables.
         settings: Where their state is.
         on_outcome: Told what became of each partition, in the process that computes it.
+        decider: Knows what is due, for Dagster to request it; without one nothing is requested by itself.
     """
     store = Store(settings.home, graph)
 
@@ -42,8 +46,8 @@ def definitions(graph: Graph, settings: Settings, on_outcome: OnOutcome | None =
         return open_engine(settings, graph)
 
     return dg.Definitions(
-        assets=build(graph, lambda table: store.table(table).folder, on_outcome),
-        sensors=[recovery],
+        assets=build(graph, lambda table: store.table(table).folder, on_outcome, automated=decider is not None),
+        sensors=[recovery, *(sensors([t.name for t in graph.tables], decider) if decider is not None else [])],
         resources={
             ENGINE: dg.ResourceDefinition(lambda _: engine(), description="One per process; holds the ledger open.")
         },
