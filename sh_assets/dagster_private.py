@@ -291,6 +291,34 @@ def _tick_id(context: dg.SensorEvaluationContext) -> int:
     return int(last) if last.isdigit() else 0
 
 
+def ask_here(defs: dg.Definitions, instance: dg.DagsterInstance) -> dict[dg.AssetKey, set[str]]:
+    """Evaluate the automation sensors of definitions in this process, and say what they request, by asset.
+
+    Nothing is launched, and nothing of it is kept in Dagster's storage: what is requested is whoever asks to run.
+    """
+    repository = defs.get_repository_def()
+    asked: dict[dg.AssetKey, set[str]] = {}
+    for sensor in repository.sensor_defs:
+        if isinstance(sensor, AskingSensor):
+            context = dg.build_sensor_context(instance=instance, repository_def=repository)
+            for request in sensor.evaluate_tick(context).run_requests or ():
+                for asset, keys in _requested(request):
+                    asked.setdefault(asset, set()).update(keys)
+    return asked
+
+
+def _requested(request: dg.RunRequest) -> Iterator[tuple[dg.AssetKey, Collection[str]]]:
+    subset = request.asset_graph_subset
+    if subset is None:
+        keys = {WHOLE if request.partition_key is None else request.partition_key}
+        yield from ((asset, keys) for asset in request.asset_selection or ())
+        return
+    for asset, partitions in subset.partitions_subsets_by_asset_key.items():
+        yield asset, set(partitions.get_partition_keys())
+    for asset in subset.non_partitioned_asset_keys:
+        yield asset, {WHOLE}
+
+
 def subset_of(context: dg.AutomationContext[dg.AssetKey], keys: Collection[str]) -> EntitySubset[dg.AssetKey]:
     """Those of some partitions of the asset in question that Dagster knows, as conditions return them."""
     view, partitions = context.asset_graph_view, context.partitions_def

@@ -13,7 +13,7 @@ One tick:
     → the others are due
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
@@ -26,6 +26,9 @@ from sh_core.policy import Held, Hold, Policy
 from sh_core.staleness import Stale
 from sh_core.suspects import linked, named, serials, standings, suspects
 from sh_core.table import Table
+
+Within = Callable[[str, str], bool]
+"""Whether a partition of a table is meant."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,14 @@ class Watch:
     _waits_since: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
     def tick(
-        self, now_utc: datetime, busy: Keys, by: str, tables: Collection[str] | None = None, *, sweep: bool = False
+        self,
+        now_utc: datetime,
+        busy: Keys,
+        by: str,
+        tables: Collection[str] | None = None,
+        *,
+        within: Within | None = None,
+        sweep: bool = False,
     ) -> Decision:
         """Decide what is to be requested now, and note it.
 
@@ -75,7 +85,10 @@ class Watch:
             now_utc: Current time, aware.
             busy: Partitions requested of Dagster, or running there; not to be requested twice.
             by: Who asks, for the record.
-            tables: Of which tables something may be requested; None for all.
+            tables: Of which tables something may be requested now; the others wait for their turn, and what reads them
+                for them. None for all.
+            within: Whether a partition of a table counts; what lies outside is left as it is, and nobody waits for it.
+                None for everything.
             sweep: Look at everything, whatever is remembered.
         """
         due_again = self._swept_utc is None or now_utc - self._swept_utc >= timedelta(seconds=self.policy.sweep_s)
@@ -87,7 +100,7 @@ class Watch:
         self._serial = changes.serial
         if swept:
             self._swept_utc = now_utc
-        decision = self._decide(now_utc, occupied, frozenset(tables) if tables is not None else None)
+        decision = self._decide(now_utc, occupied, frozenset(tables) if tables is not None else None, within)
         requests = [Request(t, key, s) for t, found in decision.due.items() for key, s in found.items()]
         if requests:
             self.book.request(requests, by, now_utc)
@@ -162,9 +175,15 @@ class Watch:
 
     # ---- what is decided
 
-    def _decide(self, now_utc: datetime, occupied: Keys, tables: frozenset[str] | None) -> Decision:
+    def _decide(
+        self, now_utc: datetime, occupied: Keys, tables: frozenset[str] | None, within: Within | None
+    ) -> Decision:
         today, paused = now_utc.date(), frozenset(self.book.paused())
-        stale = {name: found for name, found in self._stale.items() if found}
+        stale = {
+            name: {key: why for key, why in found.items() if within is None or within(name, key)}
+            for name, found in self._stale.items()
+            if found
+        }
         free = {
             (name, key): why
             for name, found in stale.items()
