@@ -6,6 +6,7 @@ writing many events at once (``dagster_events``). Does not belong here: anything
 ``pyproject.toml``.
 """
 
+import logging
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -301,6 +302,7 @@ def ask_here(defs: dg.Definitions, instance: dg.DagsterInstance) -> dict[dg.Asse
     for sensor in repository.sensor_defs:
         if isinstance(sensor, AskingSensor):
             context = dg.build_sensor_context(instance=instance, repository_def=repository)
+            context.log.setLevel(logging.WARNING)  # it names every partition on the terminal
             for request in sensor.evaluate_tick(context).run_requests or ():
                 for asset, keys in _requested(request):
                     asked.setdefault(asset, set()).update(keys)

@@ -23,12 +23,17 @@ from sh_core.staleness import (
     Reason,
     Stale,
 )
+from sh_core.watch import Decision as Decided
 from sh_core.watch import Watch, Within
 from sh_resources.clock import Clock
 
 
 class WatchDecider:
-    """Asks one watch, whichever sensor asks."""
+    """Asks one watch, whichever sensor asks.
+
+    Attributes:
+        decided: What was decided last.
+    """
 
     def __init__(self, watch: Callable[[], Watch], clock: Clock, within: Within | None = None) -> None:
         """Ask a watch.
@@ -40,6 +45,7 @@ class WatchDecider:
         """
         self._watch, self._clock, self._within = watch, clock, within
         self._one_at_a_time = threading.Lock()
+        self.decided: Decided | None = None
 
     def decide(self, tables: frozenset[str], evaluation_id: int, busy: Busy) -> Mapping[str, Decision]:
         """What to do about the stale partitions of some tables; noted in the ledger as asked by this evaluation."""
@@ -69,23 +75,20 @@ def words(stale: Stale) -> tuple[str, ...]:
 def _word(reason: Reason) -> str:
     match reason:
         case FirstTime():
-            return "first time"
+            said = "first time"
         case CodeChanged():
-            return "code changed"
+            said = "code changed"
         case ContractChanged():
-            return "contract changed"
-        case InputChanged(source=source) if reason.appeared:
-            return f"{source} appeared"
-        case InputChanged(source=source) if reason.gone:
-            return f"{source} is gone"
+            said = "contract changed"
         case InputChanged(source=source):
-            return f"{source} changed"
+            said = f"{source} {'appeared' if reason.appeared else 'is gone' if reason.gone else 'changed'}"
         case InputRedeclared(source=source):
-            return f"reads {source} differently"
+            said = f"reads {source} differently"
         case Astray():
-            return "somebody else wrote to it"
+            said = "somebody else wrote to it"
         case _:
             assert_never(reason)
+    return said
 
 
 _TOLD: Mapping[Hold, Told] = {

@@ -11,13 +11,18 @@ import dagster as dg
 
 from sh_assets.automation import Decider, sensors
 from sh_assets.build import ENGINE, OnOutcome, build
+from sh_assets.deciding import WatchDecider
 from sh_core.graph import Graph
+from sh_core.watch import Watch
 from sh_defs.declaring import declared_graph
 from sh_resources import settings as environment
+from sh_resources.book import LedgerBook
+from sh_resources.clock import SystemClock
 from sh_resources.engine import Engine
 from sh_resources.settings import Settings
 from sh_resources.store import Store
 from sh_resources.wiring import open_engine
+from sh_sensors.arrivals import arrivals
 from sh_sensors.recovery import recovery
 
 
@@ -37,17 +42,22 @@ def definitions(
         graph: The declared tables.
         settings: Where their state is.
         on_outcome: Told what became of each partition, in the process that computes it.
-        decider: Knows what is due, for Dagster to request it; without one nothing is requested by itself.
+        decider: Knows what is due, for Dagster to request it; None takes a watch of the ledger.
     """
-    store = Store(settings.home, graph)
+    store, clock = Store(settings.home, graph), SystemClock()
 
     @cache
     def engine() -> Engine:
         return open_engine(settings, graph)
 
+    @cache
+    def watch() -> Watch:
+        return Watch(graph, LedgerBook(engine(), clock))
+
+    tables = [table.name for table in graph.tables]
     return dg.Definitions(
-        assets=build(graph, lambda table: store.table(table).folder, on_outcome, automated=decider is not None),
-        sensors=[recovery, *(sensors([t.name for t in graph.tables], decider) if decider is not None else [])],
+        assets=build(graph, lambda table: store.table(table).folder, on_outcome, automated=True),
+        sensors=[arrivals, recovery, *sensors(tables, decider or WatchDecider(watch, clock))],
         resources={
             ENGINE: dg.ResourceDefinition(lambda _: engine(), description="One per process; holds the ledger open.")
         },

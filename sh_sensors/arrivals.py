@@ -1,8 +1,8 @@
 """Arrivals: what has landed is taken in without anybody asking.
 
-Belongs here: the sensor. Does not belong here: finding and archiving files (``sh_resources.landing``), what follows from
-them (``sh_core.watch``: an arrival makes its raw partition due). Invariant: it launches nothing; a file that is missed
-once is found the next time.
+Belongs here: the sensor. Does not belong here: finding and archiving files (``sh_resources.landing``), what follows
+from them (``sh_core.watch``: an arrival makes its raw partition due). Invariant: it launches nothing; a file that is
+missed once is found the next time.
 """
 
 import dagster as dg
