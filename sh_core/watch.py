@@ -91,11 +91,12 @@ class Watch:
                 None for everything.
             sweep: Look at everything, whatever is remembered.
         """
-        due_again = self._swept_utc is None or now_utc - self._swept_utc >= timedelta(seconds=self.policy.sweep_s)
-        swept = sweep or due_again
+        swept = sweep or self._is_to_sweep(now_utc)
+        # Who works on what comes first: whoever ends after that is held back once more, and whoever ended before it has
+        # left its decision among the changes. The other way round, what was settled in between would be asked for again.
+        occupied = _together(busy, self.book.leased())
         changes = self.book.changes(None if swept else self._serial)
         suspected = self._sweep(now_utc.date()) if swept else self._changed(changes, now_utc.date())
-        occupied = _together(busy, self.book.leased())
         looked = self._look(_together(suspected, self._returned(occupied)), now_utc.date())
         self._serial = changes.serial
         if swept:
@@ -109,6 +110,13 @@ class Watch:
         return replace(decision, swept=swept, suspected=looked)
 
     # ---- what is looked at
+
+    def _is_to_sweep(self, now_utc: datetime) -> bool:
+        """Whether it is time to look at everything: now and then, and on a new day, which declares new partitions."""
+        last = self._swept_utc
+        if last is None or last.date() != now_utc.date():
+            return True
+        return now_utc - last >= timedelta(seconds=self.policy.sweep_s)
 
     def _sweep(self, today: date) -> dict[str, set[str]]:
         """Everything that may be stale; what was remembered is forgotten."""
@@ -184,6 +192,7 @@ class Watch:
             for name, found in self._stale.items()
             if found
         }
+        patience = timedelta(seconds=self.policy.patience_s)
         free = {
             (name, key): why
             for name, found in stale.items()
@@ -195,6 +204,7 @@ class Watch:
         due: dict[str, dict[str, Stale]] = {}
         held: dict[str, dict[str, Held]] = {}
         unsettled: dict[str, Flags] = {}
+        waiting: dict[tuple[str, str], datetime] = {}
         for table in self.graph.tables:
             name = table.name
             found, busy = stale.get(name, {}), occupied.get(name, ())
@@ -205,10 +215,12 @@ class Watch:
             place = places(table.partitions, today)
             for key, why in sorted(found.items()):
                 hold = self._hold(tries.get((name, key)), now_utc, busy=key in busy, paused=name in paused)
-                if hold is None and behind is not None and behind[place[key]] and self._patient(name, key, now_utc):
-                    hold = Held(Hold.ANCESTOR)
+                if hold is None and behind is not None and behind[place[key]]:
+                    since = self._waits_since.get((name, key), now_utc)
+                    if now_utc - since < patience:
+                        waiting[name, key] = since
+                        hold = Held(Hold.ANCESTOR, since + patience)
                 if hold is None:
-                    self._waits_since.pop((name, key), None)
                     if tables is None or name in tables:
                         due.setdefault(name, {})[key] = why
                 else:
@@ -217,6 +229,8 @@ class Watch:
                     blocking.add(key)
             flags = _flags(table, blocking, today)
             unsettled[name] = flags if behind is None else flags | behind
+        # Who waits no more is forgotten: to wait again later is another wait.
+        self._waits_since = waiting
         return Decision(due, held, stale, swept=False, suspected=0)
 
     def _behind(self, table: Table, unsettled: Mapping[str, Flags], today: date) -> Flags | None:
@@ -240,10 +254,6 @@ class Watch:
             if now_utc < again:
                 return Held(Hold.BACKING_OFF, again)
         return None
-
-    def _patient(self, name: str, key: str, now_utc: datetime) -> bool:
-        since = self._waits_since.setdefault((name, key), now_utc)
-        return now_utc - since < timedelta(seconds=self.policy.patience_s)
 
 
 def _flags(table: Table, keys: Iterable[str], today: date) -> Flags:
