@@ -79,7 +79,9 @@ def _asset(table: Table, graph: Graph, folder: Path, on_outcome: OnOutcome | Non
 
 
 def _partitions(context: dg.AssetExecutionContext, table: Table) -> Sequence[str]:
-    return table.partitions.keys() if isinstance(table.partitions, Unpartitioned) else context.partition_keys
+    if isinstance(table.partitions, Unpartitioned):
+        return table.partitions.keys()
+    return [str(key) for key in context.partition_keys]  # Dagster's keys of two dimensions are texts of its own kind
 
 
 def _materialize(

@@ -153,7 +153,8 @@ class Engine:
 
     def _together(self, table: Table, chunk: int) -> int:
         """How many partitions are handled together: fewer where each reads many, a month's days for instance."""
-        widths = (width(table.partitions, self.graph[i.table].partitions) for i in table.reads)
+        now = self._clock.now_utc()
+        widths = (width(i.window, table.partitions, self.graph[i.table].partitions, now) for i in table.reads)
         return max(1, chunk // max(widths, default=1))
 
     def _settle(self, table: Table, keys: Sequence[str], run_id: str, *, force: bool) -> dict[str, Outcome]:
@@ -188,7 +189,8 @@ class Engine:
             raise AssertionError(table)  # a Table has a feed or a transform
         upstream = {i.table: self.graph[i.table] for i in table.reads}
         code = self._code(table.transform)
-        return prepare_transform(table, table.transform, code, upstream, self.store, self.ledger, keys)
+        now = self._clock.now_utc()
+        return prepare_transform(table, table.transform, code, upstream, self.store, self.ledger, keys, now)
 
     @cache  # noqa: B019 - one engine lives as long as its process
     def _code(self, transform: Transform) -> CodeVersion:

@@ -8,6 +8,7 @@ those of the files that were read, not of whatever is current a moment later.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -146,7 +147,14 @@ class Sighting:
         return rows, {p: (starts[i], heights[i]) for i, p in enumerate(partitions)}
 
 
-def look(table: Table, upstream: Mapping[str, Table], store: Store, ledger: Ledger, keys: Collection[str]) -> Sighting:
+def look(
+    table: Table,
+    upstream: Mapping[str, Table],
+    store: Store,
+    ledger: Ledger,
+    keys: Collection[str],
+    now_utc: datetime,
+) -> Sighting:
     """See what some partitions of a table would be computed from.
 
     Args:
@@ -155,9 +163,12 @@ def look(table: Table, upstream: Mapping[str, Table], store: Store, ledger: Ledg
         store: Where tables are.
         ledger: Where their versions are known.
         keys: Partitions to compute.
+        now_utc: Up to when partitions of a set without end are declared.
     """
     wanted = {
-        given.name: {k: mapped(given.window, table.partitions, upstream[given.table].partitions, k) for k in keys}
+        given.name: {
+            k: mapped(given.window, table.partitions, upstream[given.table].partitions, k, now_utc) for k in keys
+        }
         for given in table.reads
     }
     files: dict[str, dict[str, DataFile]] = {}
