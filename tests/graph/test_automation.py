@@ -162,7 +162,7 @@ def test_single_partitions_become_runs(chain: Location) -> None:
 
 def test_several_partitions_become_one_backfill_with_what_hangs_on_them(chain: Location) -> None:
     chain.decider.wants(one=["2024-02-28", "2024-03-01"], two=["2024-03-01"], all=[WHOLE])
-    backfill, run = chain.tick().run_requests or []
+    run, backfill = chain.tick().run_requests or []
     assert backfill.asset_graph_subset is not None
     target = {
         key.path[0]: set(subset.get_partition_keys())
