@@ -94,8 +94,9 @@ class Watch:
             sweep: Look at everything, whatever is remembered.
         """
         swept = sweep or self._is_to_sweep(now_utc)
-        # Who works on what comes first: whoever ends after that is held back once more, and whoever ended before it has
-        # left its decision among the changes. The other way round, what was settled in between would be asked for again.
+        # Who works on what comes first: whoever ends after that is held back once more, and whoever ended before it
+        # has left its decision among the changes. The other way round, what was settled in between would be asked for
+        # again.
         occupied = _together(busy, self.book.leased())
         changes = self.book.changes(None if swept else self._serial)
         suspected = self._sweep(now_utc) if swept else self._changed(changes, now_utc)

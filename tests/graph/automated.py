@@ -12,8 +12,8 @@ from pathlib import Path
 
 import dagster as dg
 
-from sh_assets.automation import Busy, due, sensors
-from sh_core.decision import NOTHING, Decision, Hold
+from sh_assets.automation import NOTHING, Answer, Busy, due, sensors
+from sh_core.policy import Hold
 
 WANTED = "wanted.json"
 DAILY = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-12-31")
@@ -61,16 +61,14 @@ class Files:
         place.mkdir(parents=True, exist_ok=True)
         (place / key).write_text(content)
 
-    def decide(self, tables: frozenset[str], evaluation_id: int, busy: Busy) -> Mapping[str, Decision]:
+    def decide(self, tables: frozenset[str], evaluation_id: int, busy: Busy) -> Mapping[str, Answer]:
         return {table: self._of(table, busy.get(table, frozenset())) for table in tables}
 
-    def _of(self, table: str, busy: frozenset[str]) -> Decision:
+    def _of(self, table: str, busy: frozenset[str]) -> Answer:
         stale = [k for k, content in self.wanted().get(table, {}).items() if self.has(table, k) != content]
         if not stale:
             return NOTHING
-        return Decision(
-            {k: ("changed",) for k in stale if k not in busy}, {k: Hold.IN_PROGRESS for k in stale if k in busy}
-        )
+        return Answer({k: ("changed",) for k in stale if k not in busy}, {k: Hold.BUSY for k in stale if k in busy})
 
 
 def _table(name: str, before: list[str], partitions: dg.PartitionsDefinition) -> dg.AssetsDefinition:
