@@ -278,17 +278,11 @@ def test_the_condition_reaches_the_web_interface(tmp_path: Path, instance: dg.Da
     told = snapshot(definitions(GRAPH, found, decider=Memory()))
     shown = {n.asset_key.path[-1]: n.automation_condition_snapshot for n in told.asset_nodes if n.is_materializable}
     assert {name: s and s.node_snapshot.name for name, s in shown.items()} == {t.name: "due" for t in GRAPH.tables}
-    ours = [s for s in told.sensors if s.name != "recovery"]  # and no default sensor besides
+    ours = [s for s in told.sensors if s.name not in {"arrivals", "recovery"}]  # and no default sensor besides
     assert [(s.name, s.sensor_type) for s in ours] == [("due", SensorType.AUTOMATION)]
     selected = ours[0].asset_selection
     assert isinstance(selected, AssetSelection)
     assert all(t.name in str(selected) for t in GRAPH.tables)
-
-
-def test_without_a_decider_nothing_is_automated(tmp_path: Path) -> None:
-    told = snapshot(definitions(GRAPH, settings.load({"SELFHEAL_HOME": str(tmp_path)})))
-    assert [s.name for s in told.sensors] == ["recovery"]
-    assert {n.automation_condition_snapshot for n in told.asset_nodes} == {None}
 
 
 def test_the_tables_of_a_graph_run_together_on_one_partition(tmp_path: Path, instance: dg.DagsterInstance) -> None:
