@@ -71,8 +71,11 @@ class System:
     def load(self) -> None:
         """Load the code as it is now, in a new process: the watch's memory is gone."""
         shapes = dict(self.world.shapes)
-        self.book = MemoryBook(graph_of(shapes), shapes, self.ledger, lambda: self.between())
+        self.book = MemoryBook(graph_of(shapes), shapes, self.ledger, self._meanwhile)
         self.restart()
+
+    def _meanwhile(self) -> None:
+        self.between()  # whatever it is by then
 
     def restart(self) -> None:
         """A new process with the same code."""
@@ -157,7 +160,7 @@ class System:
             for place, contents in self.history.items()
             for old in contents
             if place not in self.ledger.leases
-            and place[1] in self.book.graph[place[0]].partitions.declared(self.now_utc.date())
+            and place[1] in self.book.graph[place[0]].partitions.declared(self.now_utc)
             and old.columns == self.book.shapes[place[0]].columns
             and old.version.root != self.ledger.contents[place[0]][place[1]].version.root
         ]
