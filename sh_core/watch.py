@@ -16,6 +16,7 @@ One tick:
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from sh_core.graph import Graph
 from sh_core.links import Bools as Flags
 from sh_core.links import Ints as Numbers
 from sh_core.links import places
+from sh_core.partitions import Partitions
 from sh_core.policy import Held, Hold, Policy
 from sh_core.staleness import Stale
 from sh_core.suspects import linked, named, serials, standings, suspects
@@ -112,11 +114,18 @@ class Watch:
     # ---- what is looked at
 
     def _is_to_sweep(self, now_utc: datetime) -> bool:
-        """Whether it is time to look at everything: now and then, and on a new day, which declares new partitions."""
+        """Whether it is time to look at everything: now and then, and when a period has begun.
+
+        Nothing is confirmed then, and still there are new partitions, and some read others than before.
+        """
         last = self._swept_utc
-        if last is None or last.date() != now_utc.date():
+        if last is None or now_utc - last >= timedelta(seconds=self.policy.sweep_s):
             return True
-        return now_utc - last >= timedelta(seconds=self.policy.sweep_s)
+        return any(p.size(now_utc) != p.size(last) for p in self._sets)
+
+    @cached_property
+    def _sets(self) -> frozenset[Partitions]:
+        return frozenset(table.partitions for table in self.graph.tables)
 
     def _sweep(self, now_utc: datetime) -> dict[str, set[str]]:
         """Everything that may be stale; what was remembered is forgotten."""

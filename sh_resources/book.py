@@ -42,10 +42,11 @@ class LedgerBook:
 
     def look(self, table: str, keys: Collection[str]) -> Look:
         """What partitions of a table are now. Those that are settled are noted as looked at."""
-        before = self._ledger.serials.now()
+        # Both first: what changes during the look is then looked at once more.
+        before, recipe = self._ledger.serials.now(), self.recipe(table)
         look = self._engine.look(table, keys)
         if look.settled:
-            self._ledger.serials.acknowledge(table, look.settled, before, self.recipe(table))
+            self._ledger.serials.acknowledge(table, look.settled, before, recipe)
         return look
 
     def leased(self) -> Keys:

@@ -149,12 +149,12 @@ class Engine:
 
     def recipe(self, name: str) -> int:
         """A number for everything but the data that decides the traces of a table (``sh_core.reading``)."""
-        table = self.graph[name]
+        table, now = self.graph[name], self._clock.now_utc()
         if table.feed is not None:
-            return recipe(table, {}, reader_version(table.feed))
+            return recipe(table, {}, reader_version(table.feed), now)
         if table.transform is None:
             raise AssertionError(table)  # a Table has a feed or a transform
-        return recipe(table, {i.table: self.graph[i.table] for i in table.reads}, self._code(table.transform))
+        return recipe(table, {i.table: self.graph[i.table] for i in table.reads}, self._code(table.transform), now)
 
     def take_in(self, now_utc: datetime) -> dict[str, int]:
         """Take in what has landed: files that are new, or not those that were there when last asked.
@@ -202,7 +202,8 @@ class Engine:
         keys = list(claim.tokens)
         if not keys:
             return []
-        looked = self.ledger.serials.now()
+        # Both before the inputs are looked at: what changes meanwhile is then looked at once more.
+        looked, under = self.ledger.serials.now(), self.recipe(table.name)
         prepared = self._prepare(table, keys)
         before = self.ledger.publications.settlements(table.name, prepared.traces.keys())
         outcomes: list[Outcome] = [Waiting(key, gap) for key, gap in prepared.missing.items()]
@@ -215,7 +216,7 @@ class Engine:
                 root = snapshot.version.root if snapshot else None
                 outcomes.append(Reused(key, settled.action, settled.verdict, root))
         if due:
-            outcomes += self._publisher.publish(claim, self._judged(table, prepared, due, looked))
+            outcomes += self._publisher.publish(claim, self._judged(table, prepared, due, looked, under))
         return outcomes
 
     def _prepare(self, table: Table, keys: Collection[str]) -> Prepared:
@@ -234,16 +235,15 @@ class Engine:
         self.ledger.sources.keep(code.digest, code.source)
         return code
 
-    def _judged(self, table: Table, prepared: Prepared, due: Collection[str], looked: int) -> dict[str, Candidate]:
-        recipe = self.recipe(table.name)
+    def _judged(
+        self, table: Table, prepared: Prepared, due: Collection[str], looked: int, under: int
+    ) -> dict[str, Candidate]:
         computed = prepared.compute(due)
         judgements = _judge(table, computed)
         versions = _versions(table, judgements)
         shares = _shares(judgements, computed) if table.keeps_lineage else {}
         return {
-            key: Candidate(
-                judgements[key], versions.get(key), prepared.traces[key], shares.get(key, ()), looked, recipe
-            )
+            key: Candidate(judgements[key], versions.get(key), prepared.traces[key], shares.get(key, ()), looked, under)
             for key in due
         }
 

@@ -1,7 +1,7 @@
 """The oracle from a command line: so many cases from a seed, with a bar, and what disagreed.
 
-Belongs here: telling of cases. Does not belong here: cases (``drive``, ``schedule``). Invariant: it ends with 1 if anything
-disagreed, and says with which seed to repeat it.
+Belongs here: telling of cases. Does not belong here: cases (``drive``, ``schedule``). Invariant: it ends with 1
+if anything disagreed, and says with which seed to repeat it.
 """
 
 import os
@@ -30,7 +30,9 @@ def tried(seed: int, tables: int | None) -> tuple[Account, Account] | str:
 
 def main(
     seed: int = typer.Option(1, help="The first seed; the others follow it."),
-    cases: int = typer.Option(1000, help="How many seeds; each is one case with changes one by one and one all at once."),
+    cases: int = typer.Option(
+        1000, help="How many seeds; each is one case with changes one by one and one all at once."
+    ),
     tables: int | None = typer.Option(None, help="Tables of every graph; drawn from 3 to 60 if not given."),
     jobs: int = typer.Option(os.cpu_count() or 1, help="Processes."),
 ) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 
-from sh_drills.oracle.drawing import LIMITS, broken, draw_file, keys_of
+from sh_drills.oracle.calendar import keys_of
+from sh_drills.oracle.drawing import LIMITS, broken, draw_file, windowed
 from sh_drills.oracle.shapes import RAW, File, Shape, World
-
 
 _MORE = "abcdefgh"
 """Names of columns beside the key."""
@@ -164,7 +164,7 @@ def _redeclare(rng: Random, world: World) -> Change:
     columns = world.shapes[given.table].columns[1:]
     read = tuple(c for c in columns if c in needed or rng.random() < 0.5)  # noqa: PLR2004 -- half of the others
     given = replace(given, columns=rng.choice([None, read]), least=rng.choice([given.least, None, 0]))
-    if number > 0 and world.shapes[given.table].span.start is not None:
+    if number > 0 and windowed(shape.span, world.shapes[given.table].span) and not given.every:
         given = replace(given, first=rng.choice([given.first, -1]), last=rng.choice([given.last, 0]))
         if given.last < given.first:
             given = replace(given, last=given.first)

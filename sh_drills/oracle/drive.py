@@ -12,7 +12,7 @@ from random import Random
 
 from sh_core.policy import Hold, Policy
 from sh_core.watch import Decision
-from sh_drills.oracle.calendar import periods_read, read_by
+from sh_drills.oracle.calendar import keys_of, read_by
 from sh_drills.oracle.changes import Change, change
 from sh_drills.oracle.drawing import draw_world
 from sh_drills.oracle.reference import Handed, Place, Rebuilt, Reference, Shown
@@ -119,7 +119,9 @@ class Case:
         if not self.disturbed:
             self._check_tries(decision, asked)
             for place in due:
-                self.require(not self.system.is_settled(*place), f"{place} was requested, though there is nothing to do")
+                self.require(
+                    not self.system.is_settled(*place), f"{place} was requested, though there is nothing to do"
+                )
         self.system.note(decision)
         if self.turns:
             self._check_turns(decision, due, working, {place for place, _ in began | self._occupied()})
@@ -174,8 +176,12 @@ class Case:
             found: set[Place] = set()
             for given in shape.everything_read:
                 span = self.world.shapes[given.table].span
-                declared = {k for k, _, _ in periods_read(span, self.world.today)}
-                direct = {(given.table, p) for p in read_by(shape.span, span, given, place[1]) if p in declared}
+                declared = set(keys_of(span, self.world.today))
+                direct = {
+                    (given.table, p)
+                    for p in read_by(shape.span, span, given, place[1], self.world.today)
+                    if p in declared
+                }
                 found = found.union(direct, *map(self._ancestors, direct))
             self._known[place] = frozenset(found)
         return self._known[place]
@@ -235,7 +241,7 @@ class Case:
         waiting = [
             f"{shape.name}[{key}]"
             for shape in self.world.shapes.values()
-            for key, _, _ in periods_read(shape.span, self.world.today)
+            for key in keys_of(shape.span, self.world.today)
             if shape.name in self.world.paused or now.handed(shape, key) is None
         ]
         self.require(looked <= len(waiting), f"a sweep looks at {looked}, but only {waiting} have anything open")
@@ -315,7 +321,8 @@ def quiescent(seed: int, changes: int = 6, tables: int | None = None) -> Account
 def _told(decision: Decision) -> str:
     due = [f"{name}[{key}]" for name, found in decision.due.items() for key in found]
     held = [f"{name}[{key}] {h.hold.name.lower()}" for name, found in decision.held.items() for key, h in found.items()]
-    return f"{'sweep' if decision.swept else 'tick'}: due {', '.join(due) or 'nothing'}; held {', '.join(held) or 'nothing'}"
+    told = f"due {', '.join(due) or 'nothing'}; held {', '.join(held) or 'nothing'}"
+    return f"{'sweep' if decision.swept else 'tick'}: {told}"
 
 
 def _compared(found: Counter[Place], expected: Counter[Place]) -> str:

@@ -1,7 +1,7 @@
 """Schedule: one case in which everything happens at once.
 
-Belongs here: changes that arrive while runs are under way, runs that overlap, die or are started by hand, ticks that are
-killed, and what must hold when all of it is over. Does not belong here: one change after the other (``drive``).
+Belongs here: changes that arrive while runs are under way, runs that overlap, die or are started by hand, ticks that
+are killed, and what must hold when all of it is over. Does not belong here: one change after the other (``drive``).
 Invariant: a case follows from its seed alone.
 """
 

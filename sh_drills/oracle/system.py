@@ -1,7 +1,7 @@
 """System: what is on trial, with its ledger in memory: a world's real tables, a watch, and runs.
 
-Belongs here: what can be done to it (tick, run, crash, restart, roll back), and what was executed. Does not belong here:
-when that is done (``drive``). Invariant: the watch is told nothing but what its book says.
+Belongs here: what can be done to it (tick, run, crash, restart, roll back), and what was executed. Does not belong
+here: when that is done (``drive``). Invariant: the watch is told nothing but what its book says.
 """
 
 from collections import Counter
@@ -71,8 +71,11 @@ class System:
     def load(self) -> None:
         """Load the code as it is now, in a new process: the watch's memory is gone."""
         shapes = dict(self.world.shapes)
-        self.book = MemoryBook(graph_of(shapes), shapes, self.ledger, self._meanwhile)
+        self.book = MemoryBook(graph_of(shapes), shapes, self.ledger, self._now, self._meanwhile)
         self.restart()
+
+    def _now(self) -> datetime:
+        return self.now_utc
 
     def _meanwhile(self) -> None:
         self.between()  # whatever it is by then
