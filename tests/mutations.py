@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from types import ModuleType
 
 ROOMS = ("sh_core.", "sh_drills.", "sh_resources.")
 
@@ -27,7 +28,7 @@ def mutated(module_name: str, passage: str, instead: str) -> Iterator[None]:
     if source.count(passage) != 1:
         raise AssertionError(f"{module_name} has this {source.count(passage)} times, adapt the mutation: {passage!r}")
     before = dict(vars(module))
-    undo: list[tuple[object, str, object]] = []
+    undo: list[tuple[ModuleType, str, object]] = []
     try:
         exec(compile(source.replace(passage, instead), module.__file__ or module_name, "exec"), vars(module))
         exchanged = {
@@ -42,7 +43,7 @@ def mutated(module_name: str, passage: str, instead: str) -> Iterator[None]:
                     setattr(other, name, exchanged[id(value)])
         yield
     finally:
-        for other, name, value in undo:
-            setattr(other, name, value)
+        for exchanged_in, name, value in undo:
+            setattr(exchanged_in, name, value)
         vars(module).clear()
         vars(module).update(before)
