@@ -169,7 +169,6 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     text = text.replace(begin, waits + begin).replace(
         "import pandera", "import time\nfrom pathlib import Path\nimport pandera"
     )
-    marts.write_text(text)
     environment = {"SELFHEAL_HOME": str(root / "state"), "SELFHEAL_TABLES": "flightgraph"}
     settings = load(environment)
     settings.landing.mkdir(parents=True)
