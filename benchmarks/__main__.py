@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import demo, gate, gx, pages, publish, year
+from benchmarks.environment import UnavailableError
+from benchmarks.peers import measuring as peers
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Per table to print: per row, per column a figure."""
@@ -31,8 +33,8 @@ PACKAGES = ("polars", "deltalake", "pandera", "dataframely", "sqlalchemy", "dags
 
 def _gate(*, quick: bool, say: Callable[[str], None]) -> Results:
     try:
-        gx_python, against = gx.environment(say), f"; {gx.versions()}"
-    except gx.UnavailableError as error:
+        gx_python, against = gx.GREAT_EXPECTATIONS.python(say), f"; {gx.versions()}"
+    except UnavailableError as error:
         gx_python, against = None, ""
         print(error, file=sys.stderr)
     say("gate: judging against the same split by hand")
@@ -58,7 +60,11 @@ def _pages(*, quick: bool, say: Callable[[str], None]) -> Results:
     return pages.run(tables=4, days=60, rounds=1, say=say) if quick else pages.run(say=say)
 
 
-BENCHMARKS = {"demo": _demo, "gate": _gate, "pages": _pages, "publish": _publish, "year": _year}
+def _peers(*, quick: bool, say: Callable[[str], None]) -> Results:
+    return peers.run(days=10, say=say) if quick else peers.run(say=say)
+
+
+BENCHMARKS = {"demo": _demo, "gate": _gate, "pages": _pages, "peers": _peers, "publish": _publish, "year": _year}
 
 
 def _machine() -> dict[str, Any]:
