@@ -1,4 +1,6 @@
-"""One contender, one step, in this process: ``python -m benchmarks.peers.case CONTENDER FOLDER build|repair [VARIANT]``.
+"""One contender, one step, in this process.
+
+    python -m benchmarks.peers.case CONTENDER FOLDER build|repair [VARIANT]
 
 Belongs here: choosing the contender, and leaving in the folder what it did (``done.json``) and what readers see then
 (``content``). Does not belong here: SQLMesh, which has an environment of its own. Invariant: nothing is timed here.
@@ -36,7 +38,9 @@ CONTENDERS: Mapping[str, Callable[[Path, str], Contender]] = {"ours": _ours, "re
 
 def main() -> None:
     """Do what the command line says."""
-    parser = argparse.ArgumentParser(description="One step of one contender; `python -m benchmarks peers` runs them all.")
+    parser = argparse.ArgumentParser(
+        description="One step of one contender; `python -m benchmarks peers` runs them all."
+    )
     parser.add_argument("contender", choices=CONTENDERS)
     parser.add_argument("folder", type=Path, help="laid out by benchmarks.peers.changes")
     parser.add_argument("step", choices=("build", "repair"))

@@ -67,9 +67,7 @@ class Flights(pa.DataFrameModel):
     air_time_min: int = field(nullable=True)
 
 
-@table(
-    contract=Contract(Flights, key=("date", "origin", "carrier", "flight")), partitions=DAYS, station=Station.STAGED
-)
+@table(contract=Contract(Flights, key=("date", "origin", "carrier", "flight")), partitions=DAYS, station=Station.STAGED)
 def stg_flights(
     raw_flights_ewr: pl.LazyFrame, raw_flights_jfk: pl.LazyFrame, raw_flights_lga: pl.LazyFrame
 ) -> pl.LazyFrame:
@@ -97,9 +95,9 @@ class Planes(pa.DataFrameModel):
 @table(contract=Contract(Planes, key=("tailnum",)), partitions=Unpartitioned(), station=Station.STAGED)
 def stg_planes(raw_planes: pl.LazyFrame) -> pl.LazyFrame:
     """One row per registered aircraft."""
-    return parse(
-        raw_planes, tailnum=text("tailnum"), manufacturer=text("manufacturer"), seats=integer("seats")
-    ).select(*Contract(Planes).columns, *PASSED_ON)
+    return parse(raw_planes, tailnum=text("tailnum"), manufacturer=text("manufacturer"), seats=integer("seats")).select(
+        *Contract(Planes).columns, *PASSED_ON
+    )
 
 
 class FlightsPlanes(pa.DataFrameModel):

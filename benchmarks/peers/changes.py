@@ -25,6 +25,9 @@ CHAIN = "peers_chain"
 FIRST = date(2013, 1, 1)
 REGISTER = "planes"
 AIRPORTS = ("ewr", "jfk", "lga")
+FEWEST, MOST = 5, 365
+"""Days of the chain: (a) needs an old one, and 2013 has no more."""
+
 DAILY_FEEDS = tuple(f"flights_{airport}" for airport in AIRPORTS)
 
 
@@ -57,7 +60,7 @@ class Edit:
         table: Whose code.
         python: What stands there, and what replaces it.
         sql: The same in ``sqlmesh_project/models/<table>.sql``.
-        by_hand: Code version that somebody would write where versions are kept by hand; None if they would not touch it.
+        by_hand: Code version that somebody would write where versions are kept by hand; None if they would leave it.
     """
 
     table: str
@@ -103,7 +106,12 @@ class Deliveries:
 
         Args:
             days: At least 5, at most 365.
+
+        Raises:
+            ValueError: If it is another number.
         """
+        if not FEWEST <= days <= MOST:
+            raise ValueError(f"the chain takes {FEWEST} to {MOST} days, not {days}")
         replay = Replay.load()
         register = Delivery(REGISTER, WHOLE, replay.snapshots[REGISTER].decode())
         daily = (
@@ -201,7 +209,7 @@ def _middling_aircraft(first: Deliveries) -> str:
 
 
 def lay_out(folder: Path, first: Deliveries) -> None:
-    """A new folder with the first files landed, and the project's code in this project's words and in SQL."""
+    """A new folder with the first files landed, and the chain's code in Python and in SQL."""
     for delivery in first.files:
         land(folder, delivery)
     days = f"DAY_COUNT = {first.days}\n"

@@ -1,7 +1,7 @@
 """What a contender is: something that builds the chain in a folder, and puts it right after a change.
 
 Belongs here: the protocol, and what contenders in this environment share. Does not belong here: any contender.
-Invariant: a contender runs in a process of its own, the folder is all it has, and what is timed has everything imported.
+Invariant: a contender runs in a process of its own, and the folder is all it has. Opening it is not timed.
 """
 
 import importlib

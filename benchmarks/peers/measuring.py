@@ -37,6 +37,11 @@ CONTENDERS: Mapping[str, Sequence[str]] = {
 }
 """Rows of the tables: the contender's name in ``case``, and its variant."""
 
+ROOT = Path(__file__).parents[2]
+
+QUANTUM = 1.000001e-6
+"""Step to which shares are rounded, and a little more for binary fractions."""
+
 Results = dict[str, dict[str, dict[str, float]]]
 """Per table to print: per row, per column a figure."""
 
@@ -86,7 +91,7 @@ class Arena:
         shutil.rmtree(built, ignore_errors=True)
         shutil.copytree(self._scratch / "new", built)
         say(f"peers: {name}: building")
-        _case(command, built, "build")
+        _case(command, built, "build", say)
         found = {}
         for change in happening:
             case = self._scratch / "case"
@@ -94,34 +99,34 @@ class Arena:
             shutil.copytree(built, case)
             for delivery in change.before:
                 happen(case, delivery, None)
-                _case(command, case, "repair")
+                _case(command, case, "repair", say)
             happen(case, change.delivery, change.edit)
             os.sync()
-            done = _case(command, case, "repair")
+            done = _case(command, case, "repair", say)
             if name == BASE:
                 self._right[change.name] = self._scratch / f"right-{change.name}"
                 shutil.copytree(case / "content", self._right[change.name])
-            done["wrong"] = _wrong(case / "content", self._right[change.name])
+            done["wrong"] = wrong_partitions(case / "content", self._right[change.name])
             found[change.name] = done
             ran = sum(map(len, done["executed"].values()))
             say(f"peers: {name}: {change.title}: {ran} executed, {done['seconds']:.2f} s")
         return found
 
 
-def _case(command: Sequence[str], folder: Path, what: str) -> dict[str, Any]:
+def _case(command: Sequence[str], folder: Path, what: str, say: Callable[[str], None]) -> dict[str, Any]:
     contender, *variant = command
     if contender == "sqlmesh":
-        words = [*on_sqlmesh.command(print), str(folder), what, *variant]
+        words = [*on_sqlmesh.command(say), str(folder), what, *variant]
     else:
         words = [sys.executable, "-m", "benchmarks.peers.case", contender, str(folder), what, *variant]
-    done = subprocess.run(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, check=False)  # noqa: S603  # built here
+    done = subprocess.run(words, capture_output=True, text=True, check=False, cwd=ROOT)  # noqa: S603  # built here
     if done.returncode:
         raise ChildProcessError(f"{' '.join(words)} ended with code {done.returncode}:\n{done.stdout}{done.stderr}")
     result: dict[str, Any] = json.loads((folder / "done.json").read_text())
     return result
 
 
-def _wrong(content: Path, right: Path) -> dict[str, list[str]]:
+def wrong_partitions(content: Path, right: Path) -> dict[str, list[str]]:
     """Partitions per table that are not what they should be."""
     found = {}
     for path in sorted(right.glob("*.parquet")):
@@ -132,23 +137,29 @@ def _wrong(content: Path, right: Path) -> dict[str, list[str]]:
             is_, should = (frame.with_columns(pl.lit("all").alias(period)) for frame in (is_, should))
         is_, should = (_comparable(frame, should.columns) for frame in (is_, should))
         keys = set(is_[period]) | set(should[period])
-        differ = [
-            str(k) for k in keys if not is_.filter(pl.col(period) == k).equals(should.filter(pl.col(period) == k))
-        ]
+        differ = [str(k) for k in keys if not _same(*(f.filter(pl.col(period) == k) for f in (is_, should)))]
         if differ:
             found[path.stem] = sorted(differ)
     return found
 
 
 def _comparable(frame: pl.DataFrame, columns: Sequence[str]) -> pl.DataFrame:
-    """Rows in order; engines agree on floats to the contract's quantum, and CSV readers not on empty cells."""
-    empty = pl.col(pl.String).replace("", None)
-    return frame.select(columns).with_columns(empty, pl.col(pl.Float64).round(6)).sort(columns)
+    """Rows in order. CSV readers do not agree on empty cells; where floats are, other columns are the key."""
+    named = frame.select(columns).with_columns(pl.col(pl.String).replace("", None))
+    return named.sort(pl.exclude(pl.Float64))
 
 
-def _figures(
-    taken: Mapping[str, Mapping[str, Mapping[str, Any]]], happening: Sequence[Change], days: int
-) -> Results:
+def _same(one: pl.DataFrame, other: pl.DataFrame) -> bool:
+    """Floats may differ by what engines round differently: a step of the contract's quantum."""
+    if one.height != other.height or not one.select(pl.exclude(pl.Float64)).equals(
+        other.select(pl.exclude(pl.Float64))
+    ):
+        return False
+    floats = [name for name, kind in other.schema.items() if kind == pl.Float64]
+    return all(((one[name] - other[name]).abs() <= QUANTUM).all() for name in floats)
+
+
+def _figures(taken: Mapping[str, Mapping[str, Mapping[str, Any]]], happening: Sequence[Change], days: int) -> Results:
     named = {"least" if name == BASE else name: found for name, found in taken.items()}
 
     def of(figure: Callable[[Mapping[str, Any]], float], *, least: bool = False) -> dict[str, dict[str, float]]:
@@ -159,7 +170,9 @@ def _figures(
         }
 
     return {
-        f"peers: partitions executed, {days} days": of(lambda d: _count(d["executed"]), least=True),
+        f"peers: partitions executed, {days} days; {on_sqlmesh.versions()}": of(
+            lambda d: _count(d["executed"]), least=True
+        ),
         "peers: partitions that are wrong afterwards": of(lambda d: _count(d["wrong"])),
         "peers: seconds": of(lambda d: float(d["seconds"])),
         f"peers: x {OURS}": _ratios(named, happening),

@@ -9,7 +9,7 @@ before the next one, upstream first, one run per partition for the assets that D
 processes and the daemon's half minute between ticks are left out, and nothing changes while something runs.
 
     eager                 eager() without its limit to the latest time window
-    eager_data_versions   the same with data_version_changed() for newly_updated(), the recipe of Dagster's documentation
+    eager_data_versions   the same with data_version_changed() for newly_updated(), as Dagster's documentation has it
     data_version_changed  any_deps_match(data_version_changed()), or a new code version, and nothing missing or running
     backfill              no condition: a person launches everything downstream of what was delivered or edited
 """
@@ -34,6 +34,15 @@ from sh_assets.keys import partition_mapping, partition_name, partitions_definit
 from sh_core.partitions import WHOLE, Unpartitioned
 from sh_core.table import Table
 
+_QUIET = {
+    "telemetry": {"enabled": False},
+    "compute_logs": {
+        "module": "dagster._core.storage.noop_compute_log_manager",
+        "class": "NoOpComputeLogManager",
+    },
+}
+"""Dagster's own storage in SQLite files; it neither reports nor captures what runs print."""
+
 MOST_TICKS = 20
 """A contender that still requests something then will not rest."""
 
@@ -45,7 +54,9 @@ def _eager() -> dg.AutomationCondition:
 
 
 def _data_version_changed() -> dg.AutomationCondition:
-    changed = _Auto.any_deps_match(_Auto.data_version_changed()) | _Auto.code_version_changed()
+    # In a variable with its type: `|` with a condition of assets only would narrow it.
+    edited: dg.AutomationCondition = _Auto.code_version_changed()
+    changed: dg.AutomationCondition = _Auto.any_deps_match(_Auto.data_version_changed()) | edited
     rest = ~_Auto.any_deps_missing() & ~_Auto.any_deps_in_progress() & ~_Auto.in_progress()
     return changed.since_last_handled() & rest
 
@@ -80,7 +91,7 @@ class OnDagster:
         self._rows = Parquets(folder / "parquet")
         storage = folder / "dagster"
         storage.mkdir(exist_ok=True)
-        self._instance = dg.DagsterInstance.local_temp(str(storage), overrides={"telemetry": {"enabled": False}})
+        self._instance = dg.DagsterInstance.local_temp(str(storage), overrides=_QUIET)
         self._executed: dict[str, list[str]] = defaultdict(list)
         self._runs = self._ticks = 0
         self._defs = self._define()
