@@ -49,7 +49,7 @@ def main() -> None:
     contender = CONTENDERS[given.contender](given.folder, given.variant)
     if given.step == "build":
         contender.build()
-        done = Done({}, 0.0, 0)
+        done = Done({}, 0.0, 0.0, 0)
     else:
         done = contender.repair()
     content = given.folder / "content"

@@ -75,6 +75,7 @@ class Change:
 
     Attributes:
         name: A letter.
+        short: A word for it.
         title: What it is, for people.
         before: Files that had been delivered, and taken in, since the first build.
         delivery: What is delivered now.
@@ -82,10 +83,16 @@ class Change:
     """
 
     name: str
+    short: str
     title: str
     before: tuple[Delivery, ...] = ()
     delivery: Delivery | None = None
     edit: Edit | None = None
+
+    @property
+    def label(self) -> str:
+        """Heading of its column."""
+        return f"{self.name} {self.short}"
 
 
 @dataclass(frozen=True)
@@ -135,13 +142,15 @@ def changes(first: Deliveries) -> list[Change]:
     other = first.file("flights_jfk", (FIRST + timedelta(days=first.days // 3)).isoformat())
     restated, register = _late(old), first.file(REGISTER, WHOLE)
     return [
-        Change("a", "one restated row of an old JFK day", delivery=restated),
-        Change("b", "the same file delivered again", delivery=old),
-        Change("c", "a restated column nobody reads", delivery=_longer(other)),
-        Change("d", "one aircraft's seats corrected", delivery=_corrected(register, _middling_aircraft(first))),
-        Change("e", "a changed comment", edit=COMMENT),
-        Change("f", "a changed threshold in a mart", edit=THRESHOLD),
-        Change("g", "a rollback of (a)", before=(restated,), delivery=old),
+        Change("a", "row", "one restated row of an old JFK day", delivery=restated),
+        Change("b", "again", "the same file delivered again", delivery=old),
+        Change("c", "unread", "a restated column nobody reads", delivery=_longer(other)),
+        Change(
+            "d", "seats", "one aircraft's seats corrected", delivery=_corrected(register, _middling_aircraft(first))
+        ),
+        Change("e", "comment", "a changed comment", edit=COMMENT),
+        Change("f", "threshold", "a changed threshold in a mart", edit=THRESHOLD),
+        Change("g", "rollback", "a rollback of (a)", before=(restated,), delivery=old),
     ]
 
 

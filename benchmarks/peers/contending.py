@@ -6,6 +6,7 @@ Invariant: a contender runs in a process of its own, and the folder is all it ha
 
 import importlib
 import sys
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,6 +28,7 @@ class Done:
     Attributes:
         executed: What ran.
         seconds: From the moment that the contender can know of the change until it rests.
+        cpu_s: CPU seconds of all threads meanwhile; they suffer less from other work on the machine.
         batches: Runs, or SQL statements that fill tables.
         ticks: Looks at whether there is anything to do, the last one, which finds nothing, included; 0 where a person
             launches.
@@ -34,8 +36,20 @@ class Done:
 
     executed: Executed
     seconds: float
+    cpu_s: float
     batches: int
     ticks: int = 0
+
+
+class Stopwatch:
+    """Seconds and CPU seconds since it was made."""
+
+    def __init__(self) -> None:
+        self._wall, self._cpu = time.perf_counter(), time.process_time()
+
+    def read(self) -> tuple[float, float]:
+        """Both."""
+        return time.perf_counter() - self._wall, time.process_time() - self._cpu
 
 
 class Contender(Protocol):

@@ -17,7 +17,6 @@ processes and the daemon's half minute between ticks are left out, and nothing c
 import hashlib
 import json
 import logging
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
@@ -28,7 +27,7 @@ from dagster._core.asset_graph_view.asset_graph_view import AssetGraphView
 from dagster._core.definitions.events import AssetKeyPartitionKey
 
 from benchmarks.peers.changes import Edit, word_of
-from benchmarks.peers.contending import Done, chain_in
+from benchmarks.peers.contending import Done, Stopwatch, chain_in
 from benchmarks.peers.plainly import Parquets, compute, content_version, delivered, partitions_of
 from sh_assets.keys import partition_mapping, partition_name, partitions_definition
 from sh_core.partitions import WHOLE, Unpartitioned
@@ -167,7 +166,7 @@ class OnDagster:
             self._job = self._defs.resolve_implicit_global_asset_job_def()
         self._executed.clear()
         self._runs = self._ticks = 0
-        started = time.perf_counter()
+        watch = Stopwatch()
         if delivery is not None:
             raw = self._graph[f"raw_{delivery.feed}"]
             self._tell(raw, delivery.partition)
@@ -180,7 +179,7 @@ class OnDagster:
             self._edited(edit)
             self._tick_until_quiet()
         executed = {table: tuple(keys) for table, keys in self._executed.items()}
-        return Done(executed, time.perf_counter() - started, self._runs, self._ticks)
+        return Done(executed, *watch.read(), self._runs, self._ticks)
 
     def content(self, table: str) -> pl.DataFrame:
         """All rows of a table."""

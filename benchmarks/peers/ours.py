@@ -4,13 +4,12 @@ Belongs here: a loop that stands for the automation. Does not belong here: Dagst
 table is looked at, so that nothing is known of the change but what the engine finds out by itself.
 """
 
-import time
 from collections import defaultdict
 from pathlib import Path
 
 import polars as pl
 
-from benchmarks.peers.contending import Done, chain_in
+from benchmarks.peers.contending import Done, Stopwatch, chain_in
 from sh_core.outcome import Published, Reused
 from sh_resources.settings import load
 from sh_resources.wiring import new_id, open_engine
@@ -30,9 +29,9 @@ class Ours:
 
     def repair(self) -> Done:
         """Look at everything, and run what is due."""
-        started = time.perf_counter()
+        watch = Stopwatch()
         executed, batches, passes = self._until_quiet()
-        return Done(executed, time.perf_counter() - started, batches, passes)
+        return Done(executed, *watch.read(), batches, passes)
 
     def content(self, table: str) -> pl.DataFrame:
         """What readers see."""

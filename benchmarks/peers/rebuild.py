@@ -7,7 +7,6 @@ code's meaning changed, or what it is handed differs from what it was handed bef
 
 import hashlib
 import json
-import time
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.peers.changes import Edit, word_of
-from benchmarks.peers.contending import Done, chain_in
+from benchmarks.peers.contending import Done, Stopwatch, chain_in
 from benchmarks.peers.plainly import compute, delivered, partitions_of
 from sh_core.graph import Graph
 from sh_core.inputs import Input
@@ -41,7 +40,7 @@ class Rebuild:
 
     def repair(self) -> Done:
         """Make every table anew; what is reported as executed is what was handed something else than before."""
-        started = time.perf_counter()
+        watch = Stopwatch()
         before: Mapping[str, Mapping[str, str]] = json.loads(self._handed.read_text())
         after = self._make()
         edit = word_of(self._folder)[1]
@@ -51,7 +50,7 @@ class Rebuild:
         }
         self._handed.write_text(json.dumps(after))
         batches = sum(map(len, after.values()))
-        return Done({t: keys for t, keys in executed.items() if keys}, time.perf_counter() - started, batches)
+        return Done({t: keys for t, keys in executed.items() if keys}, *watch.read(), batches)
 
     def content(self, table: str) -> pl.DataFrame:
         """All rows of a table."""

@@ -99,8 +99,10 @@ def test_a_stale_partition_does_not_pass_for_right(tmp_path: Path) -> None:
     stale = right.with_columns(pl.when(pl.col("date") == "02").then(0.30001).otherwise("share").alias("share"))
     rounded = right.sort("carrier", descending=True).with_columns(pl.col("share") + 1e-7)
     lost = right.filter(pl.col("date") == "01")
+    empty = right.with_columns(pl.when(pl.col("date") == "01").then("share").alias("share"))
     assert wrong_partitions(saved(tmp_path / "stale", stale), should) == {"feat_week": ["02"]}
     assert wrong_partitions(saved(tmp_path / "lost", lost), should) == {"feat_week": ["02"]}
+    assert wrong_partitions(saved(tmp_path / "empty", empty), should) == {"feat_week": ["02"]}
     assert wrong_partitions(saved(tmp_path / "rounded", rounded), should) == {}
 
 
