@@ -59,7 +59,7 @@ class Contender(Protocol):
         """Make every table from the files that have landed."""
 
     def repair(self) -> Done:
-        """A change has just happened in the folder: do what this contender does about it."""
+        """A change has just happened in the folder: do what this contender does about it, be it nothing at all."""
 
     def content(self, table: str) -> pl.DataFrame:
         """All rows that a reader of a table sees: its contract's columns."""

@@ -146,15 +146,13 @@ class OnDagster:
     # ---- steps
 
     def build(self) -> None:
-        """Tell of every file, run everything, and let the conditions see it at rest."""
-        self._tick()
+        """Tell of every file, and run everything."""
         wanted: Wanted = defaultdict(set)
         for table, key in partitions_of(self._graph):
             if table.feed is not None:
                 self._tell(table, key)
             wanted[table.name].add(key)
         self._run(wanted)
-        self._tick_until_quiet()
 
     def repair(self) -> Done:
         """Tell of the file, or load the edited code; then tick until quiet, or launch the backfill."""
