@@ -107,6 +107,7 @@ def test_a_stale_partition_does_not_pass_for_right(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(600)  # twenty processes, one after the other: 45 s on an idle machine
 def test_this_project_runs_the_least_after_each_change(tmp_path: Path, first: Deliveries) -> None:
     """The executed sets by hand; brute force finds the same, and the tables are those of a rebuild."""
     arena, happening = Arena(tmp_path, first), changes(first)
