@@ -140,7 +140,7 @@ def _under_way(instance: dg.DagsterInstance) -> bool:
 def flew(cells: list[str]) -> bool:
     """Departed, at a minute to which some can be added within the hour, and arrived."""
     needed = ("dep_time", "arr_time", "dep_delay", "arr_delay", "tailnum")
-    return all(cells[column(name)] not in ("", "NA") for name in needed) and int(cells[column("dep_time")][-2:]) < 50  # noqa: PLR2004
+    return all(cells[column(name)] not in ("", "NA") for name in needed) and int(cells[column("dep_time")][-2:]) < 50
 
 
 def column(name: str, feed: Feed = JFK) -> int:
