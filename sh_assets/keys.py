@@ -232,10 +232,11 @@ _LATE_HOURS = 4
 
 def partition_name(partitions: Partitions, key: str) -> str | None:
     """What Dagster calls a partition; a table without partitions has none there."""
-    match partitions:
-        case Unpartitioned():
-            return None
-        case Multi():
-            return dg.MultiPartitionKey(partitions.pieces(key))
-        case _:
-            return key
+    return None if isinstance(partitions, Unpartitioned) else key
+
+
+def partition_tags(partitions: Partitions, key: str) -> Mapping[str, str]:
+    """Tags of an event by which Dagster finds it under a key of each dimension; none where there is one dimension."""
+    if not isinstance(partitions, Multi):
+        return {}
+    return {f"dagster/partition/{name}": piece for name, piece in partitions.pieces(key).items()}
