@@ -169,9 +169,12 @@ class _Periods(ABC):
 
     def same_periods(self, other: "_Periods") -> bool:
         """Whether another set cuts time at the same instants, wherever the two begin and end."""
-        return type(self) is type(other) and all(
-            getattr(self, name, 0) == getattr(other, name, 0) for name in ("timezone", "hour_offset", "minute_offset")
-        )
+        return self.cut == other.cut
+
+    @cached_property
+    def cut(self) -> tuple[object, ...]:
+        """At which instants it cuts time: equal for sets that do it at the same ones."""
+        return (type(self), self.timezone, getattr(self, "hour_offset", 0), self.minute_offset)
 
     def size(self, now_utc: datetime) -> int:
         """How many partitions are declared, see ``declared``."""
@@ -181,7 +184,7 @@ class _Periods(ABC):
     def spelled(self, first: int, last: int) -> Sequence[str]:
         """Keys of those periods of the set that are numbered from first to last."""
         last = last if self.last is None else min(last, self.last)
-        return _spelled(self, max(first, self.first), last)
+        return tuple(map(self.spell, range(max(first, self.first), last + 1)))
 
     def keys(self) -> Sequence[str]:
         """Every key in order.
@@ -192,7 +195,7 @@ class _Periods(ABC):
         if self.last is None:
             msg = f"{self.NAME} partitions from {self.start} have no end: ask for those between two days"
             raise DeclarationError(msg)
-        return self.spelled(self.first, self.last)
+        return _all(self, self.first, self.last)
 
     def declared(self, now_utc: datetime) -> Sequence[str]:
         """Every key in order; of a set without end, those of periods that have begun by now."""
@@ -201,7 +204,7 @@ class _Periods(ABC):
     def begun(self, now_utc: datetime, since: date | None = None) -> Sequence[str]:
         """Keys of the periods that have begun by now, from a day on (on the set's own calendar) if one is given."""
         first = self.first if since is None else max(self.first, self.numbers_of(since, since)[0])
-        return self.spelled(first, self.number_at(now_utc))
+        return _all(self, first, self.number_at(now_utc))
 
     def between(self, first: date, last: date) -> Sequence[str]:
         """Keys of the periods of this set that lie on a day from first to last, on its own calendar.
@@ -245,8 +248,9 @@ class _Periods(ABC):
 
 
 @lru_cache(maxsize=256)
-def _spelled(periods: _Periods, first: int, last: int) -> tuple[str, ...]:
-    return tuple(periods.spell(number) for number in range(first, last + 1))
+def _all(periods: _Periods, first: int, last: int) -> Sequence[str]:
+    """Spelled once for everybody who goes through all of a set."""
+    return periods.spelled(first, last)
 
 
 # ------------------------------------------------------------------------------------------- days, weeks and months
