@@ -141,8 +141,7 @@ def _between_one_and_two(
 ) -> dg.PartitionMapping:
     """Between a set of one dimension and one of two: Dagster can only say it of equal dimensions, read as they are."""
     shared = {name: by for name, (how, by) in pairs.items() if by is not None and how == SAME}
-    whole = all(how == All() for name, (how, _) in pairs.items() if name not in shared)
-    if not shared or not whole:
+    if not shared:
         return dg.AllPartitionMapping()
     name, by = next(iter(shared.items()))
     single, two, which = (own[ONLY], theirs, name) if ONLY in own else (theirs[ONLY], own, by)
