@@ -94,7 +94,7 @@ class Bench:
         outcomes: dict[str, dict[str, Outcome]] = {}
         for table in self.graph.tables:
             keys = table.partitions.begun(SystemClock().now_utc())
-            due = self._engine.outlook(table.name, keys).due
+            due = list(self._engine.look(table.name, keys).stale)
             made = self._engine.materialize(table.name, due, run_id=uuid.uuid4().hex)
             outcomes[table.name] = {outcome.partition: outcome for outcome in made}
         return outcomes

@@ -20,8 +20,8 @@ from sh_core.feed import Feed
 from sh_core.graph import Graph
 from sh_core.lineage import Lineage, Origin, column_lineage
 from sh_core.masking import MASK
+from sh_core.reading import handed_over
 from sh_core.table import Table
-from sh_resources.inputs import handed_over
 
 _LISTED = 8
 """Columns of files that a description names."""

@@ -61,6 +61,10 @@ class Graph:
             msg = f"there is no table {name!r}; there are {', '.join(sorted(self._by_name))}"
             raise DeclarationError(msg) from None
 
+    def __contains__(self, name: object) -> bool:
+        """Whether there is a table of that name."""
+        return name in self._by_name
+
     @cached_property
     def feeds(self) -> tuple[Feed, ...]:
         """Every feed, in the order of its raw table."""

@@ -5,6 +5,7 @@ thousands of partitions. Does not belong here: keys and states, which the caller
 is what ``mapped`` names, as far as it is declared at the moment asked about.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -78,6 +79,35 @@ class Links:
         """Each range once, and which of them each range is."""
         coded, place = np.unique(self.low * (self.n_up + 1) + self.high, return_inverse=True)
         return np.stack(np.divmod(coded, self.n_up + 1), axis=1), place
+
+
+def places(partitions: Partitions, now_utc: datetime) -> Mapping[str, int]:
+    """The place of each declared key, in their order.
+
+    Args:
+        partitions: The set.
+        now_utc: Up to when periods of a set without end are declared.
+    """
+    return _places(partitions, _sizes(partitions, now_utc), _AnyTime(now_utc))
+
+
+@dataclass(frozen=True, eq=False)
+class _AnyTime:
+    """A moment that is like any other: keys depend on how many there are, not on the very moment asked about."""
+
+    now_utc: datetime
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _AnyTime)
+
+    def __hash__(self) -> int:
+        return 0
+
+
+@lru_cache(maxsize=512)
+def _places(partitions: Partitions, sizes: tuple[int, ...], at: _AnyTime) -> Mapping[str, int]:
+    del sizes
+    return {key: place for place, key in enumerate(partitions.declared(at.now_utc))}
 
 
 def links(mapping: PartitionMapping, downstream: Partitions, upstream: Partitions, now_utc: datetime) -> Links:

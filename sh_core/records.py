@@ -90,6 +90,8 @@ class Attempt:
         quarantined: Rows in this attempt's quarantine batch.
         shares: Row account per arrival (raw and staged tables; empty elsewhere).
         intended_utc: When the intent was recorded.
+        looked: Serial of the ledger before its inputs were looked at.
+        recipe: The table's recipe at that moment (``sh_core.reading``).
     """
 
     id: str
@@ -106,6 +108,8 @@ class Attempt:
     quarantined: int
     shares: tuple[ArrivalShare, ...]
     intended_utc: datetime
+    looked: int = 0
+    recipe: int = 0
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from sh_core.verdict import RuleBreach, Unknown
 from sh_resources import inputs
 from sh_resources.clock import Clock
 from sh_resources.inputs import Frames, Sighting
-from sh_resources.landing import LandingZone
+from sh_resources.landing import Delivered, LandingZone, Taken
 from sh_resources.ledger import Delivery, Ledger
 from sh_resources.raw import RawFile, read_raw, reader_version
 from sh_resources.store import Store
@@ -82,14 +82,9 @@ def prepare_raw(
     A file that is gone from the landing zone is taken from the archive if it was ever ingested.
     """
     seen = landing.delivered(feed, keys)
-    taken = landing.ingest(feed, seen.files)
+    taken = take_in(feed, landing, ledger, clock, seen.files)
     refused = {**seen.refused, **taken.refused}
     fresh = {i.sha256: i.content for i in taken.files}
-    ledger.arrivals.record(
-        feed.name,
-        [Delivery(i.partition, i.file_name, i.sha256, i.size_bytes) for i in taken.files],
-        clock.now_utc(),
-    )
     current = ledger.arrivals.current(feed.name, keys)
     reader = reader_version(feed)
     traces = {
@@ -116,6 +111,14 @@ def prepare_raw(
         return rows | damaged
 
     return Prepared(traces, missing, compute)
+
+
+def take_in(feed: Feed, landing: LandingZone, ledger: Ledger, clock: Clock, files: Mapping[str, Delivered]) -> Taken:
+    """Archive delivered files and record them as arrivals."""
+    taken = landing.ingest(feed, files)
+    found = [Delivery(i.partition, i.file_name, i.sha256, i.size_bytes) for i in taken.files]
+    ledger.arrivals.record(feed.name, found, clock.now_utc())
+    return taken
 
 
 def _missing_file(feed: Feed, key: str, refusal: str | None) -> str:

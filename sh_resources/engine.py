@@ -8,9 +8,8 @@ Inputs are looked at only after the leases are held, so that of two runs of one 
 the one that saw the newer inputs.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import islice
 
@@ -23,17 +22,20 @@ from sh_core.gate import Judgement, judge_partitions
 from sh_core.graph import Graph
 from sh_core.mapping import width
 from sh_core.outcome import Busy, Outcome, Reused, Waiting
+from sh_core.reading import recipe
 from sh_core.records import ArrivalShare, Settlement, Snapshot
+from sh_core.staleness import Astray, Look, Stale, compare
 from sh_core.table import Table, Transform
 from sh_core.trace import Trace
 from sh_core.verdict import Unknown
 from sh_core.version import Version, digest_groups
 from sh_resources.clock import Clock
-from sh_resources.computing import Computed, Prepared, prepare_raw, prepare_transform
+from sh_resources.computing import Computed, Prepared, prepare_raw, prepare_transform, take_in
 from sh_resources.delta import DataFile
-from sh_resources.landing import LandingZone
+from sh_resources.landing import Delivered, LandingZone
 from sh_resources.ledger import Ledger
 from sh_resources.publisher import Candidate, Claim, Publisher
+from sh_resources.raw import reader_version
 from sh_resources.store import Store
 
 LOOK_AGAIN_S = 0.2
@@ -42,18 +44,8 @@ LOOK_AGAIN_S = 0.2
 CHUNK = 128
 """Partitions that are read, judged and committed together: bounds memory, and the work that a crash can undo."""
 
-
-@dataclass(frozen=True)
-class Outlook:
-    """What would become of some partitions; those that are in neither part are up to date.
-
-    Attributes:
-        due: Those that would be computed: their inputs are there and not those of last time, in the order asked for.
-        waiting: Those that cannot be computed yet, with what is missing, in words.
-    """
-
-    due: tuple[str, ...]
-    waiting: Mapping[str, tuple[str, ...]]
+LOOKED_AT = 1024
+"""Partitions that are looked at together."""
 
 
 class Engine:
@@ -83,7 +75,8 @@ class Engine:
                 more than the length of a lease, so that a run that was killed a moment ago holds nobody up.
         """
         self.graph, self.store, self.ledger = graph, store, ledger
-        self.landing, self._publisher, self._clock, self._patience_s = landing, publisher, clock, patience_s
+        self.landing, self.patience_s, self._publisher, self._clock = landing, patience_s, publisher, clock
+        self._seen: dict[tuple[str, str], Delivered] = {}
 
     def materialize(
         self, name: str, partitions: Sequence[str], *, run_id: str, force: bool = False, chunk: int = CHUNK
@@ -114,7 +107,7 @@ class Engine:
             outcomes = self._settle(table, keys, run_id, force=force)
             busy += [key for key in keys if key not in outcomes]
             yield from outcomes.values()
-        deadline = self._clock.now_utc() + timedelta(seconds=self._patience_s)
+        deadline = self._clock.now_utc() + timedelta(seconds=self.patience_s)
         while busy and self._clock.now_utc() < deadline:
             self._clock.sleep(LOOK_AGAIN_S)
             outcomes = self._settle(table, busy, run_id, force=force)
@@ -122,23 +115,65 @@ class Engine:
             yield from outcomes.values()
         yield from map(Busy, busy)
 
-    def outlook(self, name: str, partitions: Collection[str]) -> Outlook:
-        """What ``materialize`` would do with partitions now.
+    def look(self, name: str, partitions: Collection[str]) -> Look:
+        """What ``materialize`` would find of partitions now, and why it would compute those that are stale.
 
         Reading only, apart from ingesting files that have landed.
+
+        Args:
+            name: Table.
+            partitions: Keys, each once.
+
+        Raises:
+            DeclarationError: If the table does not exist.
         """
         table = self.graph[name]
-        prepared = self._prepare(table, partitions)
-        before = self.ledger.publications.settlements(name, prepared.traces.keys())
-        known = self.ledger.publications.current(name, prepared.traces.keys())
-        live = self.store.table(table).state().files
-        due = [
-            key
-            for key in partitions
-            if key in prepared.traces
-            and not _is_settled(prepared.traces[key], before.get(key), known.get(key), live.get(key))
-        ]
-        return Outlook(tuple(due), prepared.missing)
+        stale, waiting = dict[str, Stale](), dict[str, tuple[str, ...]]()
+        for keys in _chunks(partitions, LOOKED_AT):
+            prepared = self._prepare(table, keys)
+            before = self.ledger.publications.settlements(name, prepared.traces.keys())
+            known = self.ledger.publications.current(name, prepared.traces.keys())
+            live = self.store.table(table).state().files
+            due = [
+                key
+                for key, trace in prepared.traces.items()
+                if not _is_settled(trace, before.get(key), known.get(key), live.get(key))
+            ]
+            traces = self.ledger.publications.traces(name, due)
+            for key in due:
+                reasons = compare(traces.get(key), prepared.traces[key])
+                stale[key] = Stale(prepared.traces[key].digest, reasons or (Astray(),))
+            waiting |= prepared.missing
+        settled = frozenset(partitions).difference(stale, waiting)
+        return Look(stale, waiting, settled)
+
+    def recipe(self, name: str) -> int:
+        """A number for everything but the data that decides the traces of a table (``sh_core.reading``)."""
+        table = self.graph[name]
+        if table.feed is not None:
+            return recipe(table, {}, reader_version(table.feed))
+        if table.transform is None:
+            raise AssertionError(table)  # a Table has a feed or a transform
+        return recipe(table, {i.table: self.graph[i.table] for i in table.reads}, self._code(table.transform))
+
+    def take_in(self, now_utc: datetime) -> dict[str, int]:
+        """Take in what has landed: files that are new, or not those that were there when last asked.
+
+        Args:
+            now_utc: Files of periods that have not begun are not looked for.
+
+        Returns:
+            How many files were read, by feed.
+        """
+        taken: dict[str, int] = {}
+        for feed in self.graph.feeds:
+            seen = self.landing.delivered(feed, feed.partitions.declared(now_utc))
+            new = {key: file for key, file in seen.files.items() if self._seen.get((feed.name, key)) != file}
+            if new:
+                take_in(feed, self.landing, self.ledger, self._clock, new)
+                self._seen.update({(feed.name, key): file for key, file in new.items()})
+                taken[feed.name] = len(new)
+        return taken
 
     def recover(self, run_id: str) -> dict[str, int]:
         """Finish or discard what stopped processes left half-done in any table, without computing anything.
@@ -167,6 +202,7 @@ class Engine:
         keys = list(claim.tokens)
         if not keys:
             return []
+        looked = self.ledger.serials.now()
         prepared = self._prepare(table, keys)
         before = self.ledger.publications.settlements(table.name, prepared.traces.keys())
         outcomes: list[Outcome] = [Waiting(key, gap) for key, gap in prepared.missing.items()]
@@ -179,7 +215,7 @@ class Engine:
                 root = snapshot.version.root if snapshot else None
                 outcomes.append(Reused(key, settled.action, settled.verdict, root))
         if due:
-            outcomes += self._publisher.publish(claim, self._judged(table, prepared, due))
+            outcomes += self._publisher.publish(claim, self._judged(table, prepared, due, looked))
         return outcomes
 
     def _prepare(self, table: Table, keys: Collection[str]) -> Prepared:
@@ -198,13 +234,17 @@ class Engine:
         self.ledger.sources.keep(code.digest, code.source)
         return code
 
-    def _judged(self, table: Table, prepared: Prepared, due: Collection[str]) -> dict[str, Candidate]:
+    def _judged(self, table: Table, prepared: Prepared, due: Collection[str], looked: int) -> dict[str, Candidate]:
+        recipe = self.recipe(table.name)
         computed = prepared.compute(due)
         judgements = _judge(table, computed)
         versions = _versions(table, judgements)
         shares = _shares(judgements, computed) if table.keeps_lineage else {}
         return {
-            key: Candidate(judgements[key], versions.get(key), prepared.traces[key], shares.get(key, ())) for key in due
+            key: Candidate(
+                judgements[key], versions.get(key), prepared.traces[key], shares.get(key, ()), looked, recipe
+            )
+            for key in due
         }
 
 
@@ -214,7 +254,7 @@ def _is_settled(trace: Trace, before: Settlement | None, known: Snapshot | None,
     return before is not None and before.trace_digest == trace.digest and agree
 
 
-def _chunks(keys: Sequence[str], size: int) -> Iterator[list[str]]:
+def _chunks(keys: Iterable[str], size: int) -> Iterator[list[str]]:
     rest = iter(keys)
     while chunk := list(islice(rest, size)):
         yield chunk

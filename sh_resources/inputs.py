@@ -15,12 +15,11 @@ import polars as pl
 
 from sh_core.columns import LINEAGE
 from sh_core.errors import StoreError
-from sh_core.inputs import Input, Partial, Required
-from sh_core.mapping import mapped
-from sh_core.records import Snapshot
+from sh_core.inputs import Input
+from sh_core.reading import Reading, handed_over, usable, wanted
 from sh_core.table import Table
-from sh_core.trace import ABSENT, Read
-from sh_core.version import digest_groups
+from sh_core.trace import Read
+from sh_core.version import Version, digest_groups
 from sh_resources.delta import DataFile
 from sh_resources.ledger import Ledger
 from sh_resources.store import Store
@@ -49,53 +48,37 @@ class Sighting:
     """What the inputs of some partitions of a table are at one moment.
 
     Attributes:
-        table: The table to compute.
-        upstream: Its input tables by name.
-        store: Where their rows are.
+        reading: What they would read.
+        store: Where the rows are.
         files: Per input table, per partition that has something published: its file.
-        snapshots: Per input table, per partition: the snapshot that the file is.
-        wanted: Per argument, per partition to compute, the input partitions that it reads.
         missing: Per partition that cannot be computed now: what is not there, in words.
         picked: Per argument that is looked up, its rows.
-        digests: Per argument and input partition, its version, as far as it was asked for.
     """
 
-    table: Table
-    upstream: Mapping[str, Table]
+    reading: Reading
     store: Store
     files: Mapping[str, Mapping[str, DataFile]]
-    snapshots: Mapping[str, Mapping[str, Snapshot]]
-    wanted: Mapping[str, Mapping[str, tuple[str, ...]]]
     missing: Mapping[str, tuple[str, ...]]
     picked: dict[str, _Picked] = field(default_factory=dict)
-    digests: dict[tuple[str, str], str] = field(default_factory=dict)
 
-    def present(self, given: Input, partition: str) -> list[str]:
-        """Partitions of one input that a partition reads and that are published."""
-        return [p for p in self.wanted[given.name][partition] if p in self.files[given.table]]
+    @property
+    def table(self) -> Table:
+        """The table to compute."""
+        return self.reading.table
+
+    @property
+    def upstream(self) -> Mapping[str, Table]:
+        """Its input tables by name."""
+        return self.reading.upstream
+
+    @property
+    def wanted(self) -> Mapping[str, Mapping[str, tuple[str, ...]]]:
+        """Per argument, per partition to compute, the input partitions that it reads."""
+        return self.reading.wanted
 
     def reads(self, partition: str) -> frozenset[Read]:
         """The part of a trace that says what one partition's transform is handed."""
-        found = set[Read]()
-        for given in self.table.reads:
-            columns = tuple(sorted(handed_over(given, self.upstream[given.table])))
-            snapshots, picked, role = self.snapshots[given.table], self.picked.get(given.name), given.role
-            for p in self.wanted[given.name][partition]:
-                if p not in snapshots:
-                    digest = ABSENT
-                elif picked is not None:
-                    digest = picked.digests[partition, p]
-                else:
-                    digest = self._digest(given, columns, p)
-                found.add(Read(given.table, p, columns, digest, role))
-        return frozenset(found)
-
-    def _digest(self, given: Input, columns: tuple[str, ...], p: str) -> str:
-        """Version of some columns of an input partition, once for all windows that hold it."""
-        known = (given.name, p)
-        if known not in self.digests:
-            self.digests[known] = self.snapshots[given.table][p].version.of(columns)
-        return self.digests[known]
+        return self.reading.reads(partition, lambda given, key, p: self.picked[given.name].digests[key, p])
 
     def load(self, partitions: Collection[str]) -> dict[str, Frames]:
         """Read the inputs of many partitions, each file once.
@@ -111,7 +94,7 @@ class Sighting:
             picked = self.picked.get(given.name)
             if picked is not None:
                 for key in partitions:
-                    slices = [picked.rows.slice(*picked.spans[key, p]) for p in self.present(given, key)]
+                    slices = [picked.rows.slice(*picked.spans[key, p]) for p in self.reading.present(given, key)]
                     loaded[key][given.name] = _joined(slices, picked.rows)
             else:
                 source = self.upstream[given.table]
@@ -124,7 +107,7 @@ class Sighting:
 
     def _load(self, given: Input, columns: Sequence[str], partitions: Collection[str]) -> dict[str, pl.DataFrame]:
         """Per partition all rows of one input."""
-        present = {key: self.present(given, key) for key in partitions}
+        present = {key: self.reading.present(given, key) for key in partitions}
         needed = list(dict.fromkeys(p for found in present.values() for p in found))
         rows, spans = self.read(given.table, needed, columns)
         return {key: _joined([rows.slice(*spans[p]) for p in found], rows) for key, found in present.items()}
@@ -165,62 +148,26 @@ def look(
         keys: Partitions to compute.
         now_utc: Up to when partitions of a set without end are declared.
     """
-    wanted = {
-        given.name: {
-            k: mapped(given.window, table.partitions, upstream[given.table].partitions, k, now_utc) for k in keys
-        }
-        for given in table.reads
-    }
+    mapped = wanted(table, upstream, keys, now_utc)
     files: dict[str, dict[str, DataFile]] = {}
-    snapshots: dict[str, dict[str, Snapshot]] = {}
+    versions: dict[str, dict[str, Version]] = {}
     for name, source in upstream.items():
         live = store.table(source).state().files
-        asked = {p for given in table.reads if given.table == name for ps in wanted[given.name].values() for p in ps}
+        asked = {p for given in table.reads if given.table == name for ps in mapped[given.name].values() for p in ps}
         found = {p: file for p, file in live.items() if p in asked}
-        known = ledger.publications.by_path(name, [f.path for f in found.values()])
         # Committed but not yet confirmed: its run is between the two steps, or died there and is recovered by the next
         # claim. Until then it is treated as not there, so that no trace ever names a version that the ledger may lack.
-        # Neither is content from before a column was declared that is read now, where its successor is withheld.
-        needed = {c for given in table.reads if given.table == name for c in handed_over(given, source)}
-        usable = {path for path, snapshot in known.items() if needed <= set(snapshot.version.columns)}
-        files[name] = {p: f for p, f in found.items() if f.path in usable}
-        snapshots[name] = {p: known[f.path] for p, f in files[name].items()}
-    missing = {key: gap for key in keys if (gap := _missing(table, wanted, files, key))}
-    sighting = Sighting(table, upstream, store, files, snapshots, wanted, missing)
+        known = ledger.publications.versions(name, [f.path for f in found.values()])
+        files[name] = {p: f for p, f in found.items() if f.path in known and usable(table, source, known[f.path])}
+        versions[name] = {p: known[f.path] for p, f in files[name].items()}
+    reading = Reading(table, upstream, mapped, versions)
+    missing = {key: gap for key in keys if (gap := reading.missing(key))}
+    sighting = Sighting(reading, store, files, missing)
     ready = [key for key in keys if key not in missing]
     for given in table.inputs:
         if given.lookup is not None:
             sighting.picked[given.name] = _pick(sighting, given, ready)
     return sighting
-
-
-def handed_over(given: Input, source: Table) -> list[str]:
-    """Columns of an upstream table that a transform gets: the declared ones plus the key, or all; in contract order.
-
-    A staged transform gets file and line beside them. They are in no version, so no other transform may see them.
-    """
-    wanted = source.contract.columns if given.columns is None else {*given.columns, *source.contract.key}
-    return [c for c in source.contract.columns if c in wanted]
-
-
-def _missing(
-    table: Table,
-    wanted: Mapping[str, Mapping[str, tuple[str, ...]]],
-    files: Mapping[str, Mapping[str, DataFile]],
-    key: str,
-) -> tuple[str, ...]:
-    """What keeps a partition waiting, in words."""
-    gaps: list[str] = []
-    for given in table.reads:
-        asked = wanted[given.name][key]
-        absent = [f"{given.table}[{p}]" for p in asked if p not in files[given.table]]
-        match given.present:
-            case Required():
-                gaps += absent
-            case Partial(min_present):
-                if len(asked) - len(absent) < min_present:
-                    gaps += absent  # none, where fewer exist and all of them are there
-    return tuple(dict.fromkeys(gaps))
 
 
 def _joined(slices: Sequence[pl.DataFrame], like: pl.DataFrame) -> pl.DataFrame:
@@ -237,7 +184,7 @@ def _pick(sighting: Sighting, given: Input, keys: Sequence[str]) -> _Picked:
     """The looked-up rows of one input, for partitions whose inputs are all there: one pass over all of them."""
     source = sighting.upstream[given.table]
     columns = handed_over(given, source)
-    present = {key: sighting.present(given, key) for key in keys}
+    present = {key: sighting.reading.present(given, key) for key in keys}
     pairs = [(key, p) for key in keys for p in present[key]]
     needed = list(dict.fromkeys(p for _, p in pairs))
     rows, spans = sighting.read(given.table, needed, columns)
@@ -271,7 +218,7 @@ def _occurring(sighting: Sighting, given: Input, keys: Sequence[str]) -> pl.Data
     lookup, key_columns = given.lookup, sighting.upstream[given.table].contract.key
     driving = next(i for i in sighting.table.inputs if lookup is not None and i.name == lookup.driver)
     on = dict(zip(key_columns, lookup.columns if lookup is not None else (), strict=True))
-    pairs = [(key, p) for key in keys for p in sighting.present(driving, key)]
+    pairs = [(key, p) for key in keys for p in sighting.reading.present(driving, key)]
     needed = list(dict.fromkeys(p for _, p in pairs))
     rows, spans = sighting.read(driving.table, needed, list(dict.fromkeys(on.values())))
     # Each input partition once, however many windows hold it.

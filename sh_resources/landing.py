@@ -57,11 +57,13 @@ class Delivered:
         partition: Partition key that its name stands for.
         file_name: Its name, without folder.
         size_bytes: Its size when it was seen.
+        stamp: Its inode and times, in nanoseconds; a file with the same size and stamp is the same file.
     """
 
     partition: str
     file_name: str
     size_bytes: int
+    stamp: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -140,9 +142,10 @@ class LandingZone:
                     key = wanted.get(entry.name)
                     if key is None or entry.name.startswith("."):
                         continue
-                    match _size_or_why_not(entry):
-                        case int(size):
-                            files[key] = Delivered(key, entry.name, size)
+                    match _stat_or_why_not(entry):
+                        case os.stat_result() as found:
+                            stamp = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
+                            files[key] = Delivered(key, entry.name, found.st_size, stamp)
                         case str(why):
                             refused[key] = why
         except FileNotFoundError:
@@ -262,13 +265,13 @@ def _is_due(feed: Feed, file_name: str, now_utc: datetime) -> bool:
     return key is not None and feed.partitions.has_begun(key, now_utc)
 
 
-def _size_or_why_not(entry: os.DirEntry[str]) -> int | str | None:
-    """The size of a regular file, why it is not taken otherwise, None if it is not there any more."""
+def _stat_or_why_not(entry: os.DirEntry[str]) -> os.stat_result | str | None:
+    """What is known of a regular file, why it is not taken otherwise, None if it is not there any more."""
     try:
         found = entry.stat(follow_symlinks=False)
     except FileNotFoundError:  # taken away since it was listed
         return None
-    return found.st_size if stat.S_ISREG(found.st_mode) else _NOT_REGULAR.get(stat.S_IFMT(found.st_mode), _NO_FILE)
+    return found if stat.S_ISREG(found.st_mode) else _NOT_REGULAR.get(stat.S_IFMT(found.st_mode), _NO_FILE)
 
 
 class _UnreadableError(Exception):

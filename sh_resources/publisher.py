@@ -63,12 +63,16 @@ class Candidate:
         version: Content version of the rows that hold; None where they may not be published.
         trace: What it was computed from.
         shares: Row account per arrival, as it will be if it is published; empty for tables without lineage.
+        looked: Serial of the ledger before its inputs were looked at.
+        recipe: The table's recipe at that moment.
     """
 
     judgement: Judgement
     version: Version | None
     trace: Trace
     shares: tuple[ArrivalShare, ...]
+    looked: int
+    recipe: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -276,6 +280,8 @@ class Publisher:
             quarantined=candidate.judgement.broken.height,
             shares=shares,
             intended_utc=now_utc,
+            looked=candidate.looked,
+            recipe=candidate.recipe,
         )
 
     def _set_aside(

@@ -179,7 +179,7 @@ def _awaited(engine: Engine, of: Table, key: str) -> list[str]:
     """What a partition that was never judged waits for; nothing if it could be computed now."""
     if of.feed is not None:
         return [of.feed.delivery(key)]
-    return list(engine.outlook(of.name, [key]).waiting.get(key, ()))
+    return list(engine.look(of.name, [key]).waiting.get(key, ()))
 
 
 def _readers_see(*, published: bool, withheld: bool) -> str:

@@ -14,6 +14,7 @@ from sqlalchemy import ColumnElement, Connection, func, select, text, true
 from sh_core.records import Arrival
 from sh_resources.ledger.database import Database, conditions
 from sh_resources.ledger.schema import arrivals, utc
+from sh_resources.ledger.serials import tick
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,7 @@ def _append(
     """Write the new ends of chains; at most one for each partition."""
     if not new:
         return {}
+    serial = tick(connection)
     before = {d.partition: chains[d.partition].id if d.partition in chains else None for d in new}
     numbered = connection.execute(
         arrivals.insert().returning(arrivals.c.id, sort_by_parameter_order=True),
@@ -142,6 +144,7 @@ def _append(
                 "size_bytes": d.size_bytes,
                 "arrived_utc": now,
                 "supersedes": before[d.partition],
+                "serial": serial,
             }
             for d in new
         ],

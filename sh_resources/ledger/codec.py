@@ -7,8 +7,11 @@ any character a feed may contain (NUL included, which PostgreSQL refuses) can be
 
 import hashlib
 import json
-from typing import Any, assert_never
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from typing import Any, assert_never, get_args
 
+from sh_core.staleness import Reason
 from sh_core.verdict import Broken, Held, Level, RuleBreach, Unknown, Verdict
 from sh_core.version import Version
 
@@ -68,6 +71,31 @@ def encode_version(version: Version) -> str:
 def decode_version(text: str) -> Version:
     """The opposite of ``encode_version``."""
     return Version.from_json(loads(text))
+
+
+_REASONS: dict[str, Callable[..., Reason]] = {kind.__name__: kind for kind in get_args(Reason)}
+
+
+def encode_reasons(reasons: Sequence[Reason]) -> str:
+    """Why a partition is stale, as text."""
+    return dumps([{"is": type(reason).__name__, **asdict(reason)} for reason in reasons])
+
+
+def decode_reasons(text: str) -> tuple[Reason, ...]:
+    """The opposite of ``encode_reasons``.
+
+    Raises:
+        ValueError: If the text has a kind of reason that is not known.
+    """
+    found: list[Reason] = []
+    for said in loads(text):
+        kind = _REASONS.get(said.pop("is"))
+        if kind is None:
+            msg = f"the ledger holds {text[:80]!r} where reasons are expected"
+            raise ValueError(msg)
+        # What was a tuple is a list in JSON.
+        found.append(kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in said.items()}))
+    return tuple(found)
 
 
 def encode_columns(columns: tuple[str, ...]) -> tuple[str, str]:

@@ -15,6 +15,8 @@ from sh_resources.ledger.incidents import Incidents
 from sh_resources.ledger.leases import Leases
 from sh_resources.ledger.migrations import migrate
 from sh_resources.ledger.publications import Publications
+from sh_resources.ledger.requests import Requests
+from sh_resources.ledger.serials import Serials
 from sh_resources.ledger.sources import Sources
 
 
@@ -27,6 +29,8 @@ class Ledger:
         publications: What is published and what was decided.
         incidents: Which faults are open.
         sources: The code behind code versions.
+        serials: What changed since, and what was looked at.
+        requests: What automation asked for, and what is paused.
     """
 
     def __init__(self, database: Database) -> None:
@@ -37,6 +41,8 @@ class Ledger:
         self.publications = Publications(database)
         self.incidents = Incidents(database)
         self.sources = Sources(database)
+        self.serials = Serials(database)
+        self.requests = Requests(database)
 
     @classmethod
     def open(cls, url: str) -> Self:

@@ -19,6 +19,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, union_all
 
 from sh_core.records import Action, Attempt, Settlement, Snapshot
+from sh_core.trace import Trace
+from sh_core.version import Version
 from sh_resources.ledger import settling
 from sh_resources.ledger.codec import decode_verdict, decode_version
 from sh_resources.ledger.database import Database, conditions
@@ -207,6 +209,30 @@ class Publications:
                     connection, select(snapshots).where(snapshots.c.table_name == table, condition)
                 )
             }
+
+    def versions(self, table: str, paths: Collection[str]) -> dict[str, Version]:
+        """The content version that was published under each path, for those under which one was."""
+        wanted = select(snapshots.c.path, snapshots.c.version).where(snapshots.c.table_name == table)
+        with self._database.read() as connection:
+            return {
+                path: decode_version(version)
+                for condition in conditions(snapshots.c.path, paths)
+                for path, version in connection.execute(wanted.where(condition))
+            }
+
+    def traces(self, table: str, keys: Collection[str]) -> dict[str, Trace]:
+        """The trace under which each partition was last settled, for those that ever were."""
+        found: dict[str, Trace] = {}
+        with self._database.read() as connection:
+            for condition in conditions(partitions.c.partition_key, keys):
+                settled = (
+                    select(partitions.c.partition_key, attempts.c.trace_digest)
+                    .join_from(partitions, attempts, partitions.c.settlement_id == attempts.c.id)
+                    .where(partitions.c.table_name == table, condition)
+                )
+                traces = load_traces(connection, settled.with_only_columns(attempts.c.trace_digest))
+                found |= {key: traces[digest] for key, digest in connection.execute(settled)}
+        return found
 
     def history(self, table: str, partition: str, *, limit: int = 100) -> list[Snapshot]:
         """The snapshots of one partition, newest first."""

@@ -14,6 +14,7 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
     Column,
     DateTime,
@@ -89,6 +90,17 @@ def _only_where(condition: str) -> dict[str, Any]:
     return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
 
 
+# Counts confirmations. Whoever raises it holds its row until the end of the transaction, on either database: so serials
+# become visible in their order, and who has seen one has seen all that came before it.
+clock = Table(
+    "ledger_clock",
+    metadata,
+    Column("id", Id, nullable=False),
+    Column("serial", BigInteger, nullable=False),
+    PrimaryKeyConstraint("id"),
+    CheckConstraint("id = 1", name="one"),
+)
+
 arrivals = Table(
     "ledger_arrivals",
     metadata,
@@ -101,6 +113,8 @@ arrivals = Table(
     Column("arrived_utc", Utc, nullable=False),
     # The arrival that this one replaced. A row is never changed: what replaced it is looked up the other way round.
     Column("supersedes", Id, ForeignKey("ledger_arrivals.id")),
+    Column("serial", BigInteger, nullable=False, server_default="1"),
+    Index("ix_ledger_arrivals_serial", "serial"),
     Index("uq_ledger_arrivals_supersedes", "supersedes", unique=True),
     Index("ix_ledger_arrivals_feed_partition_key", "feed", "partition_key"),
     Index("uq_ledger_arrivals_first", "feed", "partition_key", unique=True, **_only_where("supersedes IS NULL")),
@@ -155,6 +169,8 @@ attempts = Table(
     Column("state", Name, nullable=False),
     Column("decided_utc", Utc),
     Column("reason", Name),
+    Column("looked", BigInteger, nullable=False, server_default="0"),
+    Column("recipe", BigInteger, nullable=False, server_default="0"),
     CheckConstraint(f"state IN ('{INTENDED}', '{CONFIRMED}', '{DISCARDED}')", name="state"),
     CheckConstraint(f"(state = '{INTENDED}') = (decided_utc IS NULL)", name="decided"),
     CheckConstraint("(action = 'publish') = (transaction_version IS NOT NULL)", name="transaction"),
@@ -208,7 +224,14 @@ partitions = Table(
     Column("partition_key", Name, nullable=False),
     Column("snapshot_id", Name, ForeignKey("ledger_snapshots.attempt_id")),
     Column("settlement_id", Name, ForeignKey("ledger_attempts.id"), nullable=False),
+    # Serials: when its content last changed (0 if nothing is published), when it was last decided about, and up to
+    # which its inputs were looked at, under which recipe (sh_core.suspects).
+    Column("content", BigInteger, nullable=False, server_default="0"),
+    Column("settled", BigInteger, nullable=False, server_default="0"),
+    Column("looked", BigInteger, nullable=False, server_default="0"),
+    Column("recipe", BigInteger, nullable=False, server_default="0"),
     PrimaryKeyConstraint("table_name", "partition_key"),
+    Index("ix_ledger_partitions_settled", "settled"),
 )
 
 leases = Table(
@@ -248,6 +271,31 @@ incident_events = Table(
     Column("attempt_id", Name, ForeignKey("ledger_attempts.id"), nullable=False),
     Column("detail", Name, nullable=False),  # JSON
     Index("ix_ledger_incident_events_incident_id", "incident_id"),
+)
+
+requests = Table(
+    "ledger_requests",
+    metadata,
+    Column("id", Id, primary_key=True),
+    Column("at_utc", Utc, nullable=False),
+    Column("asked_by", Name, nullable=False),
+    Column("table_name", Name, nullable=False),
+    Column("partition_key", Name, nullable=False),
+    Column("trace_digest", Name, nullable=False),  # under which it would be settled; may never have come to be
+    Column("reasons", Name, nullable=False),  # JSON
+    Index("ix_ledger_requests_asked_by", "asked_by"),
+    Index("ix_ledger_requests_table_name_partition_key", "table_name", "partition_key"),
+)
+
+pauses = Table(
+    "ledger_pauses",
+    metadata,
+    Column("table_name", Name, nullable=False),
+    Column("downstream", Boolean, nullable=False),  # whether all tables downstream are paused with it
+    Column("since_utc", Utc, nullable=False),
+    Column("paused_by", Name, nullable=False),
+    Column("reason", Name, nullable=False),
+    PrimaryKeyConstraint("table_name"),
 )
 
 code_sources = Table(

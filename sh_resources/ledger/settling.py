@@ -28,6 +28,7 @@ from sh_resources.ledger.schema import (
     snapshots,
     utc,
 )
+from sh_resources.ledger.serials import tick
 from sh_resources.ledger.traces import load_shares, load_traces, store_shares, store_traces
 
 
@@ -68,6 +69,8 @@ def tracked(connection: Connection, condition: ColumnElement[bool]) -> Iterator[
             quarantined=row.quarantined,
             shares=shares.get(row.id, ()),
             intended_utc=row.intended_utc,
+            looked=row.looked,
+            recipe=row.recipe,
         )
         yield Tracked(attempt, row.state, row.decided_utc, row.reason)
 
@@ -152,8 +155,9 @@ def confirm(
     _refuse_out_of_order(connection, due)
     _decide(connection, due, CONFIRMED, now, None)
     _publish(connection, [a for a in due if a.action is Action.PUBLISH], now)
-    _point(connection, [a for a in due if a.action is Action.PUBLISH], moves_content=True)
-    _point(connection, [a for a in due if a.action is not Action.PUBLISH], moves_content=False)
+    serial = tick(connection) if due else 0
+    _point(connection, [a for a in due if a.action is Action.PUBLISH], serial, moves_content=True)
+    _point(connection, [a for a in due if a.action is not Action.PUBLISH], serial, moves_content=False)
     _renew_traces(connection, [a for a in due if a.action is Action.REFRESH])
     incidents.follow(connection, due, now)
     return frozenset(done.union(a.id for a in due))
@@ -250,11 +254,12 @@ def _publish(connection: Connection, due: Collection[Attempt], now: datetime) ->
         connection.execute(snapshots.insert().from_select(["attempt_id", *same, "published_utc"], content))
 
 
-def _point(connection: Connection, due: Collection[Attempt], *, moves_content: bool) -> None:
+def _point(connection: Connection, due: Collection[Attempt], serial: int, *, moves_content: bool) -> None:
     if not due:
         return
     statement = insert(connection, partitions)
-    pointers = ("snapshot_id", "settlement_id") if moves_content else ("settlement_id",)
+    settled = ("settlement_id", "settled", "looked", "recipe")
+    pointers = (*settled, "snapshot_id", "content") if moves_content else settled
     connection.execute(
         statement.on_conflict_do_update(
             index_elements=["table_name", "partition_key"],
@@ -266,6 +271,10 @@ def _point(connection: Connection, due: Collection[Attempt], *, moves_content: b
                 "partition_key": a.partition,
                 "snapshot_id": a.id if moves_content else None,
                 "settlement_id": a.id,
+                "content": serial if moves_content else 0,
+                "settled": serial,
+                "looked": a.looked,
+                "recipe": a.recipe,
             }
             for a in due
         ],
@@ -312,6 +321,8 @@ def _row(a: Attempt) -> dict[str, object]:
         "transaction_version": a.transaction,
         "quarantined": a.quarantined,
         "intended_utc": a.intended_utc,
+        "looked": a.looked,
+        "recipe": a.recipe,
         "state": INTENDED,
     }
 

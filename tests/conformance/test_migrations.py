@@ -27,6 +27,14 @@ def columns_of(connection: Connection, name: str) -> set[str]:
     return {column["name"] for column in inspect(connection).get_columns(name)}
 
 
+def without_serials(ledger: Ledger) -> dict[str, list[tuple[object, ...]]]:
+    """Every row of a ledger, but for what was counted since there are serials."""
+    rows = everything(ledger)
+    del rows["ledger_clock"]
+    rows["ledger_partitions"] = [row[:4] for row in rows["ledger_partitions"]]
+    return rows
+
+
 @pytest.fixture
 def of_before(ledger: Ledger, fresh_url: str) -> str:
     """A ledger at revision 0001 with a published and a withheld partition, their traces, shares and incidents."""
@@ -40,6 +48,8 @@ def of_before(ledger: Ledger, fresh_url: str) -> str:
     with Database(fresh_url).write() as old, ledger._database.read() as new:
         command.upgrade(config(old), "0001")
         for table in metadata.sorted_tables:
+            if not inspect(old).has_table(table.name):
+                continue
             kept = [c for c in table.columns if c.name in columns_of(old, table.name)]
             rows = [dict(row._mapping) for row in new.execute(select(*kept))]
             if rows:
@@ -56,7 +66,9 @@ def of_before(ledger: Ledger, fresh_url: str) -> str:
 def test_what_was_written_before_there_were_lookups_is_found_again(of_before: str, ledger: Ledger) -> None:
     """The same trace as then: nothing is computed again because of an upgrade."""
     with Ledger.open(of_before) as upgraded:
-        assert everything(upgraded) == everything(ledger)
+        assert without_serials(upgraded) == without_serials(ledger)
+        # Up to 0 looked at, content since 1: the first sweep looks at all of it once.
+        assert sorted(upgraded.serials.standings(TABLE)) == [("d1", 1, 0, 0), ("d2", 1, 0, 0)]
         found = upgraded.publications.current(TABLE)
         assert found["d1"].trace == trace("a")
         assert (found["d1"].trace.digest, found["d2"].trace.digest) == (A_DIGEST, B_DIGEST)

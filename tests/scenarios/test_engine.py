@@ -189,9 +189,9 @@ def test_a_table_that_was_deleted_is_made_again(tmp_path: Path) -> None:
     deliver(tmp_path, ONE, GOOD)
     engine = engine_at(tmp_path)
     run_all(engine)
-    assert engine.outlook("stg_readings", [ONE]).due == ()
+    assert engine.look("stg_readings", [ONE]).stale == {}
     shutil.rmtree(tmp_path / "tables" / "stg_readings")
-    assert engine.outlook("stg_readings", [ONE]).due == (ONE,)
+    assert engine.look("stg_readings", [ONE]).stale.keys() == {ONE}
     outcome = run(engine, "stg_readings")[ONE]
     assert isinstance(outcome, Published)
     assert not outcome.refreshed

@@ -73,7 +73,7 @@ def spoil(home: Path) -> None:
 
 def materialize(engine: Engine) -> None:
     for table in engine.graph.tables:
-        due = engine.outlook(table.name, table.partitions.between(DAYS[0], DAYS[-1])).due
+        due = list(engine.look(table.name, table.partitions.between(DAYS[0], DAYS[-1])).stale)
         list(engine.materialize(table.name, due, run_id="test"))
 
 

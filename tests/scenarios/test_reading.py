@@ -455,7 +455,7 @@ def test_what_a_register_says_beside_its_keys_concerns_nobody_who_refers_to_it(h
 # ---- asking before running
 
 
-def test_the_outlook_is_what_then_happens(home: Path) -> None:
+def test_a_look_is_what_then_happens(home: Path) -> None:
     """What is due is found by asking; something left out there would never be repaired."""
     deliver(home, RIDES, [*GOOD_RIDES, (4, "b3", "Bern", "lake", "south", 5)], D[2])
     deliver(home, BIKES, [*GOOD_BIKES[:2], ("b3", "black", 3)])
@@ -463,11 +463,13 @@ def test_the_outlook_is_what_then_happens(home: Path) -> None:
     engine = engine_at(home)
     for name in [t.name for t in GRAPH.tables]:
         keys = GRAPH[name].partitions.keys()
-        asked = engine.outlook(name, keys)
+        asked = engine.look(name, keys)
         outcomes = run(engine, name)
-        assert sorted(asked.due) == executed(outcomes)
+        assert sorted(asked.stale) == executed(outcomes)
         assert asked.waiting == {k: o.missing for k, o in outcomes.items() if isinstance(o, Waiting)}
-        assert all(isinstance(o, Reused) for k, o in outcomes.items() if k not in asked.due and k not in asked.waiting)
+        assert all(
+            isinstance(o, Reused) for k, o in outcomes.items() if k not in asked.stale and k not in asked.waiting
+        )
 
 
 def test_how_partitions_are_cut_into_chunks_shows_nowhere(home: Path, tmp_path: Path) -> None:

@@ -154,6 +154,6 @@ def test_no_table_but_raw_and_staged_shows_file_and_line(year: Year) -> None:
 def test_a_second_run_computes_nothing(year: Year) -> None:
     """Same inputs, same code: reused, and not one commit."""
     for table in year.engine.graph.tables:
-        outlook = year.engine.outlook(table.name, table.partitions.keys())
-        assert outlook.due == ()
-        assert outlook.waiting == {}
+        look = year.engine.look(table.name, table.partitions.keys())
+        assert look.stale == {}
+        assert look.waiting == {}

@@ -11,8 +11,8 @@ from sh_assets.flights import TABLES
 from sh_core.columns import LINEAGE
 from sh_core.graph import Graph
 from sh_core.lineage import Lineage, column_lineage, of_transform
+from sh_core.reading import handed_over
 from sh_core.table import Table
-from sh_resources.inputs import handed_over
 
 FLIGHTS = Graph.of(TABLES)
 A = pl.Schema({"k": pl.Int64(), "t": pl.Int64(), "x": pl.Int64(), "y": pl.Int64(), "s": pl.String(), **LINEAGE})

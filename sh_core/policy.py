@@ -1,0 +1,62 @@
+"""Policy: when something that is stale is not requested, and when what has failed is tried again.
+
+Belongs here: budgets and pauses. Does not belong here: what is stale (``staleness``), asking (``watch``). Invariant:
+every loop ends: a partition is requested a bounded number of times under one trace, and nothing waits for ever.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+
+from sh_core.book import Tries
+
+
+class Hold(StrEnum):
+    """Why a stale partition is not due; the value is how it is told."""
+
+    ANCESTOR = "an ancestor comes first"
+    BUSY = "somebody works on it"
+    PAUSED = "paused"
+    BACKING_OFF = "failed, is tried again later"
+    GIVEN_UP = "failed too often, needs a person"
+
+
+@dataclass(frozen=True)
+class Held:
+    """Why a stale partition is not due now.
+
+    Attributes:
+        hold: Why.
+        until_utc: Until when, if that is known.
+    """
+
+    hold: Hold
+    until_utc: datetime | None = None
+
+
+@dataclass(frozen=True)
+class Policy:
+    """When what has failed is tried again, and how long anything waits for anything else.
+
+    Attributes:
+        most_tries: Requests of one partition under one trace; past it a person is asked.
+        first_pause_s: Seconds from the first request to the second.
+        growth: By how much each pause is longer than the one before.
+        longest_pause_s: The longest pause.
+        patience_s: How long a partition waits for its ancestors; past it it goes first, with what they have.
+        sweep_s: After how many seconds everything is looked at.
+    """
+
+    most_tries: int = 5
+    first_pause_s: float = 30.0
+    growth: float = 4.0
+    longest_pause_s: float = 3600.0
+    patience_s: float = 1800.0
+    sweep_s: float = 300.0
+
+    def next_try_utc(self, tries: Tries) -> datetime | None:
+        """When a partition may be requested again; None if it may not."""
+        if tries.count >= self.most_tries:
+            return None
+        pause = min(self.longest_pause_s, self.first_pause_s * self.growth ** (tries.count - 1))
+        return tries.last_utc + timedelta(seconds=pause)

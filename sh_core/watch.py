@@ -1,0 +1,276 @@
+"""The watch: what is due, tick by tick.
+
+Belongs here: from what changed to what is requested; the memory between two ticks. Does not belong here: finding facts
+(a ``Book`` has them), running anything, Dagster. Invariant: what is requested is stale, has its inputs, and nobody
+works on it; and what is stale is requested sooner or later, whatever was changed, killed or forgotten in between: the
+memory only narrows what a tick looks at. A watch that has none, or one that is wrong, sweeps, and asks for the same.
+
+One tick:
+
+    what has changed since the last one (or, now and then, everything)     suspects
+    → look at those: stale, waiting or settled                             staleness
+    → of the stale ones, hold back those whose turn it is not              Hold
+    → the others are due
+"""
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+
+import numpy as np
+
+from sh_core.book import Book, Changes, Keys, Request, Tries
+from sh_core.graph import Graph
+from sh_core.links import Bools as Flags
+from sh_core.links import Ints as Numbers
+from sh_core.links import places
+from sh_core.policy import Held, Hold, Policy
+from sh_core.staleness import Stale
+from sh_core.suspects import linked, named, serials, standings, suspects
+from sh_core.table import Table
+
+Within = Callable[[str, str], bool]
+"""Whether a partition of a table is meant."""
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a tick has decided, by table; tables of which nothing is stale are left out.
+
+    Attributes:
+        due: What is to be computed now, and why.
+        held: What is stale and not to be computed now.
+        stale: Of everything in either, why it is stale.
+        swept: Whether everything was looked at.
+        suspected: How many partitions were looked at.
+    """
+
+    due: Mapping[str, Mapping[str, Stale]]
+    held: Mapping[str, Mapping[str, Held]]
+    stale: Mapping[str, Mapping[str, Stale]]
+    swept: bool
+    suspected: int
+
+
+@dataclass
+class Watch:
+    """Watches the tables of one graph.
+
+    Attributes:
+        graph: The tables.
+        book: Where the facts are.
+        policy: When what failed is tried again.
+    """
+
+    graph: Graph
+    book: Book
+    policy: Policy = field(default_factory=Policy)
+    _serial: int | None = None
+    _swept_utc: datetime | None = None
+    _stale: dict[str, dict[str, Stale]] = field(default_factory=dict)
+    _asked: dict[str, set[str]] = field(default_factory=dict)
+    _waits_since: dict[tuple[str, str], datetime] = field(default_factory=dict)
+
+    def tick(
+        self,
+        now_utc: datetime,
+        busy: Keys,
+        by: str,
+        tables: Collection[str] | None = None,
+        *,
+        within: Within | None = None,
+        sweep: bool = False,
+    ) -> Decision:
+        """Decide what is to be requested now, and note it.
+
+        Args:
+            now_utc: Current time, aware.
+            busy: Partitions requested of Dagster, or running there; not to be requested twice.
+            by: Who asks, for the record.
+            tables: Of which tables something may be requested now; the others wait for their turn, and what reads them
+                for them. None for all.
+            within: Whether a partition of a table counts; what lies outside is left as it is, and nobody waits for it.
+                None for everything.
+            sweep: Look at everything, whatever is remembered.
+        """
+        swept = sweep or self._is_to_sweep(now_utc)
+        # Who works on what comes first: whoever ends after that is held back once more, and whoever ended before it
+        # has left its decision among the changes. The other way round, what was settled in between would be asked for
+        # again.
+        occupied = _together(busy, self.book.leased())
+        changes = self.book.changes(None if swept else self._serial)
+        suspected = self._sweep(now_utc) if swept else self._changed(changes, now_utc)
+        looked = self._look(_together(suspected, self._returned(occupied)), now_utc)
+        self._serial = changes.serial
+        if swept:
+            self._swept_utc = now_utc
+        decision = self._decide(now_utc, occupied, frozenset(tables) if tables is not None else None, within)
+        requests = [Request(t, key, s) for t, found in decision.due.items() for key, s in found.items()]
+        if requests:
+            self.book.request(requests, by, now_utc)
+        for request in requests:
+            self._asked.setdefault(request.table, set()).add(request.partition)
+        return replace(decision, swept=swept, suspected=looked)
+
+    # ---- what is looked at
+
+    def _is_to_sweep(self, now_utc: datetime) -> bool:
+        """Whether it is time to look at everything: now and then, and on a new day, which declares new partitions."""
+        last = self._swept_utc
+        if last is None or last.date() != now_utc.date():
+            return True
+        return now_utc - last >= timedelta(seconds=self.policy.sweep_s)
+
+    def _sweep(self, now_utc: datetime) -> dict[str, set[str]]:
+        """Everything that may be stale; what was remembered is forgotten."""
+        self._stale.clear()
+        self._asked.clear()
+        contents: dict[str, Numbers] = {}
+
+        def content(name: str) -> Numbers:
+            return contents[name]
+
+        found: dict[str, set[str]] = {}
+        for table in self.graph.tables:
+            if table.feed is not None:
+                arrived = self.book.arrivals(table.feed.name)
+                contents[table.feed.name] = serials(table.partitions, now_utc, arrived)
+            own = standings(table.partitions, now_utc, list(self.book.standings(table.name)))
+            contents[table.name] = own.content
+            flags = suspects(table, own, self.book.recipe(table.name), content, self.graph, now_utc)
+            if flags.any():
+                found[table.name] = set(named(table.partitions, now_utc, flags))
+        return found
+
+    def _changed(self, changes: Changes, now_utc: datetime) -> dict[str, set[str]]:
+        """What was decided, and what reads what changed."""
+        found = {name: set(keys) for name, keys in changes.settled.items() if name in self.graph}
+        flags = {
+            name: _flags(self.graph[name], keys, now_utc)
+            for name, keys in changes.content.items()
+            if name in self.graph
+        }
+        for table in self.graph.tables:
+            if table.feed is not None and table.feed.name in changes.arrived:
+                found.setdefault(table.name, set()).update(changes.arrived[table.feed.name])
+            for given in table.reads:
+                if given.table in flags:
+                    reading = linked(table, given, self.graph, now_utc).reading(flags[given.table])
+                    found.setdefault(table.name, set()).update(named(table.partitions, now_utc, reading))
+        return found
+
+    def _returned(self, occupied: Keys) -> dict[str, set[str]]:
+        """What was requested and is not worked on any more: decided meanwhile, or its run failed."""
+        returned: dict[str, set[str]] = {}
+        for name, keys in self._asked.items():
+            over = keys.difference(occupied.get(name, ()))
+            if over:
+                returned[name] = over
+        for name, over in returned.items():
+            self._asked[name] -= over
+        return returned
+
+    def _look(self, suspected: Keys, now_utc: datetime) -> int:
+        """Look at suspects and remember which are stale; returns how many were looked at."""
+        count = 0
+        for table in self.graph.tables:
+            place = places(table.partitions, now_utc)
+            keys = [key for key in suspected.get(table.name, ()) if key in place]
+            if not keys:
+                continue
+            count += len(keys)
+            look = self.book.look(table.name, sorted(keys))
+            remembered = self._stale.setdefault(table.name, {})
+            for key in keys:
+                remembered.pop(key, None)
+            remembered.update(look.stale)
+        return count
+
+    # ---- what is decided
+
+    def _decide(
+        self, now_utc: datetime, occupied: Keys, tables: frozenset[str] | None, within: Within | None
+    ) -> Decision:
+        paused = frozenset(self.book.paused())
+        stale = {
+            name: {key: why for key, why in found.items() if within is None or within(name, key)}
+            for name, found in self._stale.items()
+            if found
+        }
+        patience = timedelta(seconds=self.policy.patience_s)
+        free = {
+            (name, key): why
+            for name, found in stale.items()
+            if name not in paused
+            for key, why in found.items()
+            if key not in occupied.get(name, ())
+        }
+        tries = self.book.tries(free) if free else {}
+        due: dict[str, dict[str, Stale]] = {}
+        held: dict[str, dict[str, Held]] = {}
+        unsettled: dict[str, Flags] = {}
+        waiting: dict[tuple[str, str], datetime] = {}
+        for table in self.graph.tables:
+            name = table.name
+            found, busy = stale.get(name, {}), occupied.get(name, ())
+            behind = self._behind(table, unsettled, now_utc)
+            if not found and not busy and behind is None:
+                continue
+            blocking = set(busy)
+            place = places(table.partitions, now_utc)
+            for key, why in sorted(found.items()):
+                hold = self._hold(tries.get((name, key)), now_utc, busy=key in busy, paused=name in paused)
+                if hold is None and behind is not None and behind[place[key]]:
+                    since = self._waits_since.get((name, key), now_utc)
+                    if now_utc - since < patience:
+                        waiting[name, key] = since
+                        hold = Held(Hold.ANCESTOR, since + patience)
+                if hold is None:
+                    if tables is None or name in tables:
+                        due.setdefault(name, {})[key] = why
+                else:
+                    held.setdefault(name, {})[key] = hold
+                if hold is None or hold.hold in (Hold.ANCESTOR, Hold.BUSY):
+                    blocking.add(key)
+            flags = _flags(table, blocking, now_utc)
+            unsettled[name] = flags if behind is None else flags | behind
+        # Who waits no more is forgotten: to wait again later is another wait.
+        self._waits_since = waiting
+        return Decision(due, held, stale, swept=False, suspected=0)
+
+    def _behind(self, table: Table, unsettled: Mapping[str, Flags], now_utc: datetime) -> Flags | None:
+        """Partitions that read something which is due itself, worked on, or behind such a one."""
+        behind: Flags | None = None
+        for given in table.reads:
+            if given.table in unsettled:
+                reading = linked(table, given, self.graph, now_utc).reading(unsettled[given.table])
+                behind = reading if behind is None else behind | reading
+        return behind if behind is not None and behind.any() else None
+
+    def _hold(self, tries: Tries | None, now_utc: datetime, *, busy: bool, paused: bool) -> Held | None:
+        if busy:
+            return Held(Hold.BUSY)
+        if paused:
+            return Held(Hold.PAUSED)
+        if tries is not None:
+            again = self.policy.next_try_utc(tries)
+            if again is None:
+                return Held(Hold.GIVEN_UP)
+            if now_utc < again:
+                return Held(Hold.BACKING_OFF, again)
+        return None
+
+
+def _flags(table: Table, keys: Iterable[str], now_utc: datetime) -> Flags:
+    place = places(table.partitions, now_utc)
+    flags = np.zeros(len(place), np.bool_)
+    flags[[place[key] for key in keys if key in place]] = True
+    return flags
+
+
+def _together(*several: Keys) -> dict[str, set[str]]:
+    joined: dict[str, set[str]] = {}
+    for one in several:
+        for name, keys in one.items():
+            joined.setdefault(name, set()).update(keys)
+    return joined

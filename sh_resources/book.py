@@ -1,0 +1,80 @@
+"""The ledger's book: the facts that decide what is due, from ledger, store and landing zone.
+
+Belongs here: answering a watch. Does not belong here: deciding (``sh_core.watch``), SQL (``ledger``), what a partition
+would be computed from (``engine``). Invariant: what is noted as looked at was looked at with the ledger as it was at
+that serial, or later.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from datetime import datetime
+
+from sh_core.book import Changes, Keys, Request, Tries
+from sh_core.graph import Graph
+from sh_core.staleness import Look, Stale
+from sh_core.suspects import Standing
+from sh_resources.clock import Clock
+from sh_resources.engine import Engine
+from sh_resources.ledger.requests import Pause
+
+
+class LedgerBook:
+    """The book of one engine's ledger. Every method raises LedgerError if the ledger cannot be reached."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        """Read the ledger of an engine."""
+        self._engine, self._ledger, self._clock = engine, engine.ledger, clock
+
+    def changes(self, after: int | None) -> Changes:
+        """What was confirmed after a serial; None asks for the present serial only."""
+        return self._ledger.serials.changes(after)
+
+    def standings(self, table: str) -> Iterable[Standing]:
+        """Every settled partition of a table."""
+        return self._ledger.serials.standings(table)
+
+    def arrivals(self, feed: str) -> Iterable[tuple[str, int]]:
+        """Per partition of a feed for which a file came, the serial of the newest."""
+        return self._ledger.serials.arrivals(feed)
+
+    def recipe(self, table: str) -> int:
+        """The present recipe of a table."""
+        return self._engine.recipe(table)
+
+    def look(self, table: str, keys: Collection[str]) -> Look:
+        """What partitions of a table are now. Those that are settled are noted as looked at."""
+        before = self._ledger.serials.now()
+        look = self._engine.look(table, keys)
+        if look.settled:
+            self._ledger.serials.acknowledge(table, look.settled, before, self.recipe(table))
+        return look
+
+    def leased(self) -> Keys:
+        """Partitions that some process is working on."""
+        held: dict[str, list[str]] = {}
+        for lease in self._ledger.leases.held(None, self._clock.now_utc()):
+            held.setdefault(lease.table, []).append(lease.partition)
+        return held
+
+    def paused(self) -> Collection[str]:
+        """Tables that nothing is to be requested of."""
+        return paused(self._engine.graph, self._ledger.requests.pauses())
+
+    def tries(self, wanted: Mapping[tuple[str, str], Stale]) -> Mapping[tuple[str, str], Tries]:
+        """How often partitions were requested under these traces since they were last settled, if they were."""
+        return self._ledger.requests.tries(wanted)
+
+    def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> None:
+        """Note what is being requested, before it is."""
+        self._ledger.requests.note(requests, by, now_utc)
+
+
+def paused(graph: Graph, pauses: Iterable[Pause]) -> frozenset[str]:
+    """The tables that pauses hold: those named, and all downstream of those that are paused with their subtree."""
+    found = set[str]()
+    below = set[str]()
+    for pause in pauses:
+        (below if pause.downstream else found).add(pause.table)
+    for table in graph.tables:
+        if table.name in below or any(given.table in below for given in table.reads):
+            below.add(table.name)
+    return frozenset(found | below)

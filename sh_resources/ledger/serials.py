@@ -1,0 +1,94 @@
+"""Serials: what the ledger confirmed, in order.
+
+Belongs here: counting confirmations, and asking what came after a count. Does not belong here: what follows from a
+change (``sh_core.suspects``). Invariant: serials become visible in their order; a transaction that raised the count
+holds it until it ends.
+"""
+
+from collections.abc import Collection
+from typing import Any
+
+from sqlalchemy import Connection, Select, func, select, update
+
+from sh_core.book import Changes
+from sh_core.suspects import Standing
+from sh_resources.ledger.database import Database, conditions, insert
+from sh_resources.ledger.schema import arrivals, clock, partitions
+
+
+def tick(connection: Connection) -> int:
+    """The next serial; everybody else who wants one waits until this transaction has ended."""
+    first = insert(connection, clock).values(id=1, serial=1)
+    raised = first.on_conflict_do_update(index_elements=["id"], set_={"serial": clock.c.serial + 1})
+    return int(connection.execute(raised.returning(clock.c.serial)).scalar_one())
+
+
+class Serials:
+    """The serials of one ledger. Every method raises LedgerError if the ledger cannot be reached."""
+
+    def __init__(self, database: Database) -> None:
+        """Ask this database."""
+        self._database = database
+
+    def now(self) -> int:
+        """The serial of the newest confirmation."""
+        with self._database.read() as connection:
+            return _now(connection)
+
+    def changes(self, after: int | None) -> Changes:
+        """What was confirmed after a serial; None asks for the present serial only."""
+        with self._database.read() as connection:
+            now = _now(connection)
+            if after is None or after >= now:
+                return Changes(now)
+            decided = select(*partitions.c["table_name", "partition_key"], partitions.c.content > after)
+            settled, content = dict[str, list[str]](), dict[str, list[str]]()
+            for table, key, moved in connection.execute(decided.where(partitions.c.settled > after)):
+                settled.setdefault(table, []).append(key)
+                if moved:
+                    content.setdefault(table, []).append(key)
+            came = select(*arrivals.c["feed", "partition_key"]).where(arrivals.c.serial > after)
+            return Changes(now, settled, content, _grouped(connection, came))
+
+    def standings(self, table: str) -> list[Standing]:
+        """Every partition of a table that was ever settled: key, content, looked, recipe."""
+        query = select(*partitions.c["partition_key", "content", "looked", "recipe"]).where(
+            partitions.c.table_name == table
+        )
+        with self._database.read() as connection:
+            return [tuple(row) for row in connection.execute(query)]
+
+    def arrivals(self, feed: str) -> list[tuple[str, int]]:
+        """Per partition of a feed for which a file came, the serial of the newest."""
+        query = (
+            select(arrivals.c.partition_key, func.max(arrivals.c.serial))
+            .where(arrivals.c.feed == feed)
+            .group_by(arrivals.c.partition_key)
+        )
+        with self._database.read() as connection:
+            return [(key, int(serial)) for key, serial in connection.execute(query)]
+
+    def acknowledge(self, table: str, keys: Collection[str], looked: int, recipe: int) -> None:
+        """Note that settled partitions were looked at and found up to date, as of a serial.
+
+        What was decided about them since that serial stands as it is.
+        """
+        with self._database.write() as connection:
+            for condition in conditions(partitions.c.partition_key, keys):
+                connection.execute(
+                    update(partitions)
+                    .where(partitions.c.table_name == table, partitions.c.settled <= looked, condition)
+                    .where((partitions.c.looked < looked) | (partitions.c.recipe != recipe))
+                    .values(looked=looked, recipe=recipe)
+                )
+
+
+def _now(connection: Connection) -> int:
+    return int(connection.execute(select(clock.c.serial).where(clock.c.id == 1)).scalar() or 0)
+
+
+def _grouped(connection: Connection, query: Select[Any]) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for name, key in connection.execute(query):
+        found.setdefault(name, []).append(key)
+    return found
