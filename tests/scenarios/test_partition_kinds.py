@@ -50,7 +50,7 @@ def run(engine: Engine, now: datetime = NOW) -> dict[str, dict[str, str]]:
     """Bring every table up to date; returns, per table in which something was due, what became of it."""
     told: dict[str, dict[str, str]] = {}
     for table in GRAPH.tables:
-        due = engine.outlook(table.name, table.partitions.begun(now)).due
+        due = list(engine.look(table.name, table.partitions.begun(now)).stale)
         made = engine.materialize(table.name, due, run_id=uuid.uuid4().hex)
         outcomes = {outcome.partition: type(outcome).__name__ for outcome in made}
         if outcomes:
@@ -151,7 +151,7 @@ def test_who_reads_all_hears_of_the_next_day(tmp_path: Path) -> None:
     assert told["stg_visits"] == published("JFK|2024-11-05")
     assert told["all_visits"] == published("all")
     assert "visit_days" not in told  # two airports have not delivered
-    waiting = engine.outlook("visit_days", ["2024-11-05"]).waiting["2024-11-05"]
+    waiting = engine.look("visit_days", ["2024-11-05"]).waiting["2024-11-05"]
     assert waiting == ("stg_visits[LGA|2024-11-05]", "stg_visits[San José|2024-11-05]")
     assert rows(engine, "all_visits") == [("minutes", 185)]
     clock.advance(timedelta(days=1))
