@@ -17,12 +17,14 @@ from deltalake import DeltaTable
 
 from sh_core.conservation import not_in_partition
 from sh_core.outcome import Published, Withheld
+from sh_core.watch import Watch
 from sh_defs.facts import inspecting
 from sh_defs.facts.evidence import quarantine_counts
 from sh_defs.facts.naming import address
 from sh_defs.facts.report import feed_accounts, gather
 from sh_defs.running import run_table
 from sh_defs.shown.page import write_page
+from sh_resources.book import LedgerBook
 from sh_resources.clock import ManualClock
 from sh_resources.engine import Engine
 from tests.scenarios.bed import Bed
@@ -135,6 +137,23 @@ def test_one_key_of_a_list_heals_the_region_that_reads_it(engine: Engine, tmp_pa
         "stg_staff": published("San José"),
         "staff_regions": published("south"),
     }
+
+
+def test_the_watch_finds_what_looking_at_everything_finds(engine: Engine, tmp_path: Path) -> None:
+    """The sweep follows links, which are places among keys: one place off, and the wrong airport is computed."""
+    watch = Watch(GRAPH, LedgerBook(engine, ManualClock(NOW)))
+    assert watch.tick(NOW, {}, "test").stale == {}
+    deliver(tmp_path, COUNTS, SECOND_ONE, [("g1", 100)])
+    deliver(tmp_path, VISITS, "LGA|2024-11-03", [("v0", 1)])
+    deliver(tmp_path, STAFF, "San José", [("a",)])
+    engine.take_in(NOW)
+    for table in GRAPH.tables:  # inputs first: each table hears of what was published just before
+        found = set(engine.look(table.name, table.partitions.declared(NOW)).stale)
+        for sweep in (False, True):
+            assert set(watch.tick(NOW, {}, "test", sweep=sweep).stale.get(table.name, ())) == found, (table.name, sweep)
+        list(engine.materialize(table.name, sorted(found), run_id=uuid.uuid4().hex))
+    assert rows(engine, "all_visits") == [("minutes", 161)]
+    assert watch.tick(NOW, {}, "test").stale == {}
 
 
 def test_who_reads_all_hears_of_the_next_day(tmp_path: Path) -> None:
