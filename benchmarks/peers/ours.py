@@ -1,7 +1,7 @@
-"""This project's engine, asked table by table, inputs first, until nothing is due.
+"""This project: its watch decides and its engine runs, tick by tick, until nothing is due.
 
-Belongs here: a loop that stands for the automation. Does not belong here: Dagster. Invariant: every partition of every
-table is looked at, so that nothing is known of the change but what the engine finds out by itself.
+Belongs here: the loop of the automation without Dagster around it. Does not belong here: Dagster. Invariant: the watch
+starts without a memory, so nothing is known of the change but what a sweep finds out.
 """
 
 from collections import defaultdict
@@ -10,7 +10,10 @@ from pathlib import Path
 import polars as pl
 
 from benchmarks.peers.contending import Done, Stopwatch, chain_in
-from sh_core.outcome import Published, Reused
+from sh_core.outcome import Published
+from sh_core.watch import Watch
+from sh_resources.book import LedgerBook
+from sh_resources.clock import SystemClock
 from sh_resources.settings import load
 from sh_resources.wiring import new_id, open_engine
 
@@ -28,7 +31,7 @@ class Ours:
         self._until_quiet()
 
     def repair(self) -> Done:
-        """Look at everything, and run what is due."""
+        """Sweep, and run what is due."""
         watch = Stopwatch()
         executed, batches, passes = self._until_quiet()
         return Done(executed, *watch.read(), batches, passes)
@@ -41,21 +44,19 @@ class Ours:
     def _until_quiet(self) -> tuple[dict[str, tuple[str, ...]], int, int]:
         executed: dict[str, list[str]] = defaultdict(list)
         batches = passes = 0
+        clock = SystemClock()
+        watch = Watch(self._graph, LedgerBook(self._engine, clock))
+        self._engine.take_in(clock.now_utc())
         while True:
             passes += 1
-            found = False
-            for table in self._graph.tables:
-                due = self._engine.outlook(table.name, table.partitions.keys()).due
-                if not due:
-                    continue
-                found, batches = True, batches + 1
-                for outcome in self._engine.materialize(table.name, due, run_id=new_id()):
+            due = watch.tick(clock.now_utc(), {}, "benchmark").due
+            if not due:
+                return {table: tuple(keys) for table, keys in executed.items()}, batches, passes
+            for name in (table.name for table in self._graph.tables if table.name in due):
+                batches += 1
+                for outcome in self._engine.materialize(name, list(due[name]), run_id=new_id()):
                     match outcome:
                         case Published():
-                            executed[table.name].append(outcome.partition)
-                        case Reused():
-                            pass
+                            executed[name].append(outcome.partition)
                         case _:
-                            raise AssertionError(table.name, outcome)
-            if not found:
-                return {table: tuple(keys) for table, keys in executed.items()}, batches, passes
+                            raise AssertionError(name, outcome)

@@ -7,7 +7,7 @@ belong here: when to compute what. Invariant: no check, version, archive or ledg
 
 import hashlib
 from collections.abc import Callable, Iterator
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import polars as pl
@@ -46,7 +46,7 @@ def compute(graph: Graph, table: Table, key: str, landing: Path, read: Read) -> 
     handed = {}
     for given in table.inputs:
         upstream = graph[given.table]
-        keys = mapped(given.window, table.partitions, upstream.partitions, key)
+        keys = mapped(given.window, table.partitions, upstream.partitions, key, datetime.now(UTC))
         frames = [rows for rows in (read(given.table, k) for k in keys) if rows is not None]
         handed[given.name] = pl.concat(frames)
     computed = table.transform(**handed).select(table.contract.columns)

@@ -9,6 +9,7 @@ import hashlib
 import json
 from collections import defaultdict
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 
 import polars as pl
@@ -95,7 +96,7 @@ def _read(
     graph: Graph, table: Table, key: str, given: Input, rows: Mapping[str, Mapping[str, pl.DataFrame]]
 ) -> pl.DataFrame:
     source = graph[given.table]
-    keys = mapped(given.window, table.partitions, source.partitions, key)
+    keys = mapped(given.window, table.partitions, source.partitions, key, datetime.now(UTC))
     frame = pl.concat([rows[given.table][k] for k in keys if k in rows[given.table]])
     if given.columns is None:
         return frame
