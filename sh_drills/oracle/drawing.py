@@ -57,7 +57,9 @@ def draw_world(rng: Random, tables: int | None = None) -> World:
     shapes: dict[str, Shape] = {}
     for number in range(rng.randint(1, 1 + wanted // 4)):
         if len(shapes) + 2 < wanted:
-            _add_feed(rng, shapes, f"f{number}", rng.choice([spans["daily"], *spans.values(), *list(spans.values())[:2]]))
+            _add_feed(
+                rng, shapes, f"f{number}", rng.choice([spans["daily"], *spans.values(), *list(spans.values())[:2]])
+            )
     for number in range(rng.randint(0, 1 + wanted // 12)):
         if len(shapes) + 2 < wanted:
             _add_feed(rng, shapes, f"r{number}", Span("whole"))

@@ -100,7 +100,6 @@ FAULTS = {
         "if moves(given.window, table.partitions, theirs):",
         "if False:",
         first=116,
-        first=55,
     ),
     "a lookup reads the whole register": Fault(
         READING, "digest = picked(given, partition, p)", "digest = versions[p].root"
