@@ -9,6 +9,7 @@ reference's own idea of it (``calendar``).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import lru_cache
 
@@ -145,6 +146,9 @@ def _transform(shape: Shape, mains: Span) -> Transform:
     if code is None:
         raise AssertionError(shape)
     schema = dict.fromkeys(shape.columns, pl.Int64())
+    # What the function holds on to is part of its code version: what is declared about inputs and rules must not be.
+    reads = tuple(Given(given.argument, "", by=given.by) for given in shape.reads)
+    shape = replace(shape, gate=Gate(0), reads=reads)
 
     def transform(**inputs: pl.LazyFrame) -> pl.LazyFrame:
         handed = {name: frame.collect() for name, frame in inputs.items()}

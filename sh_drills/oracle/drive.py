@@ -5,7 +5,7 @@ Invariant: a case follows from its seed alone, and a failure tells what was chan
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
@@ -80,19 +80,25 @@ class Case:
     _known: dict[Place, frozenset[Place]] = field(default_factory=dict)
 
     @classmethod
-    def draw(cls, seed: int, tables: int | None = None) -> "Case":
-        """A case that has not begun."""
+    def draw(cls, seed: int, tables: int | None = None, opened: Callable[[World, Policy], System] = System.of) -> "Case":
+        """A case that has not begun.
+
+        Args:
+            seed: Where chance comes from.
+            tables: How many tables; drawn if not given.
+            opened: What is put on trial.
+        """
         rng = Random(seed)
         world = draw_world(rng, tables)
         sweep_s = rng.choice([RARELY_S, RARELY_S, 300.0, 0.0])
-        case = cls(rng, world, System.of(world, Policy(sweep_s=sweep_s)), Reference(world))
+        case = cls(rng, world, opened(world, Policy(sweep_s=sweep_s)), Reference(world))
         case.story.append(f"seed {seed}, {len(world.shapes)} tables, {world.today}, sweep every {sweep_s:g} s")
         case.story += [f"  {shape}" for shape in world.shapes.values()]
         return case
 
     def account(self) -> Account:
         """What it consisted of so far."""
-        partitions = sum(len(t.partitions.declared(self.system.now_utc)) for t in self.system.book.graph.tables)
+        partitions = sum(len(keys_of(s.span, self.world.today)) for s in self.world.shapes.values())
         return Account(
             len(self.world.shapes), partitions, self.changes, len(self.system.executed), self.ticks, self.system.reused
         )
@@ -289,13 +295,24 @@ class Case:
             self.pinned[place] = (len(self.system.executed), handed, shown)
 
 
-def quiescent(seed: int, changes: int = 6, tables: int | None = None) -> Account:
+def quiescent(
+    seed: int,
+    changes: int = 6,
+    tables: int | None = None,
+    opened: Callable[[World, Policy], System] = System.of,
+) -> Account:
     """Changes one after the other; what is executed after each is exactly what the reference executes.
+
+    Args:
+        seed: Where chance comes from.
+        changes: How many.
+        tables: How many tables; drawn if not given.
+        opened: What is put on trial.
 
     Raises:
         DisagreedError: With the seed and what happened.
     """
-    case = Case.draw(seed, tables)
+    case = Case.draw(seed, tables, opened)
     for number in range(changes + 1):
         if number > 0:
             if case.rng.random() < 0.1:  # noqa: PLR2004 -- now and then
