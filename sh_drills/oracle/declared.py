@@ -4,13 +4,13 @@ Belongs here: from shapes to ``Table`` and ``Contract``, with transforms that ru
 belong here: drawing shapes, computing in memory. Invariant: a declared table computes and lets through what ``content``
 says of its shape.
 
-``PERIODS`` is where a further kind of partition set is named; beside it stand its drawing (``drawing``), and the
+``SETS`` is where a further kind of partition set is named; beside it stand its drawing (``drawing``), and the
 reference's own idea of it (``calendar``).
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import date, datetime
 from functools import lru_cache
 
 import pandera.polars as pa
@@ -39,17 +39,19 @@ from sh_core.table import Station, Table, Transform
 from sh_drills.oracle.content import computed
 from sh_drills.oracle.shapes import KEY, RAW, STAGED, Gate, Given, Shape, Span
 
+_DAYS = (Daily, Weekly, Monthly)
+
 _MAPPINGS: Mapping[str, PartitionMapping] = {"all": All(), "last": Last()}
 
 _STATIONS = {RAW: Station.RAW, STAGED: Station.STAGED}
 
-PERIODS: Mapping[str, Callable[[Span], Partitions]] = {
+SETS: Mapping[str, Callable[[Span], Partitions]] = {
     "hourly": lambda span: Hourly(_start(span), span.end, column="hour"),
     "daily": lambda span: Daily(_start(span), span.end),
     "weekly": lambda span: Weekly(_start(span), span.end),
     "monthly": lambda span: Monthly(_start(span), span.end),
     "static": lambda span: Static(span.of, column="place"),
-    "multi": lambda span: Multi(**{name: partitions_of(part) for name, part in span.dims}),
+    "multi": lambda span: Multi(**{name: _dimension(part) for name, part in span.dims}),
     "whole": lambda _: Unpartitioned(),
 }
 """The real set of partitions of each kind of span."""
@@ -82,10 +84,17 @@ def _table(shape: Shape, mains: Span) -> Table:
 @lru_cache(maxsize=1024)
 def partitions_of(span: Span) -> Partitions:
     """The real set of partitions."""
-    return PERIODS[span.kind](span)
+    return SETS[span.kind](span)
 
 
-def _start(span: Span):  # noqa: ANN202 -- a date, once it is known to be there
+def _dimension(span: Span) -> Dimension:
+    partitions = partitions_of(span)
+    if not isinstance(partitions, Dimension):
+        raise TypeError(span)
+    return partitions
+
+
+def _start(span: Span) -> date:
     if span.start is None:
         raise AssertionError(span)
     return span.start
@@ -170,5 +179,5 @@ def _value(own: Dimension, theirs: Iterable[Dimension], row: Mapping[str, object
         if isinstance(own, Static) and isinstance(dimension, Static):
             yield own.column, value
         elif isinstance(own, Periods) and isinstance(dimension, Periods):
-            day = value.date() if isinstance(value, datetime) and not isinstance(own, Hourly) else value
-            yield own.column, own.floor(day) if isinstance(own, Daily | Weekly | Monthly) else day
+            day = value.date() if isinstance(value, datetime) else value
+            yield own.column, own.floor(day) if isinstance(own, _DAYS) and isinstance(day, date) else value

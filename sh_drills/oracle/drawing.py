@@ -37,7 +37,7 @@ _FINER = {
     "hourly": ("hourly",),
     "daily": ("daily", "hourly"),
     "weekly": ("weekly", "daily", "hourly"),
-    "monthly": ("monthly", "daily", "weekly"),
+    "monthly": ("monthly", "daily"),
     "static": ("static",),
 }
 """Per kind, those over whose partitions a table of that kind can be computed."""

@@ -80,7 +80,9 @@ class Case:
     _known: dict[Place, frozenset[Place]] = field(default_factory=dict)
 
     @classmethod
-    def draw(cls, seed: int, tables: int | None = None, opened: Callable[[World, Policy], System] = System.of) -> "Case":
+    def draw(
+        cls, seed: int, tables: int | None = None, opened: Callable[[World, Policy], System] = System.of
+    ) -> "Case":
         """A case that has not begun.
 
         Args:

@@ -6,20 +6,22 @@ comparisons are those of the cases in memory; only what is on trial is another.
 Nothing happens here at the same time as something else: for that, many processes are needed, and the cases in memory.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
 from sh_core.outcome import Published, Reused, Withheld
-from sh_core.watch import Watch
+from sh_core.policy import Policy
+from sh_core.watch import Decision, Watch
 from sh_drills.oracle.changes import Change
 from sh_drills.oracle.declared import graph_of
 from sh_drills.oracle.memory_book import Content, MemoryBook, Place
 from sh_drills.oracle.memory_engine import Run
 from sh_drills.oracle.reference import Shown
 from sh_drills.oracle.shapes import RAW, World
-from sh_drills.oracle.system import System
+from sh_drills.oracle.system import System, first_hour
 from sh_drills.replay import land
 from sh_resources.book import LedgerBook
 from sh_resources.clock import ManualClock
@@ -64,6 +66,22 @@ class RealSystem(System):
         """A new process with the same code."""
         self.watch = Watch(self.opened.graph, LedgerBook(self.opened, self.clock), self.policy)
 
+    @classmethod
+    @contextmanager
+    def at(cls, home: Path) -> Iterator[Callable[[World, Policy], "RealSystem"]]:
+        """What opens a system in a state folder, and closes it at the end."""
+        made: list[RealSystem] = []
+
+        def opened(world: World, policy: Policy) -> RealSystem:
+            made.append(cls(world, policy, first_hour(world.today), home=home))
+            return made[0]
+
+        try:
+            yield opened
+        finally:
+            for system in made:
+                system.close()
+
     @property
     def opened(self) -> Engine:
         """The engine."""
@@ -83,7 +101,7 @@ class RealSystem(System):
         header = ",".join(f'"{c}"' if file.salt % 2 else c for c in feed.columns) + "\n" * (file.salt // 2 % 2)
         land(path, "".join([f"{header}\n", *(f"{','.join(map(str, row))}\n" for row in file.rows)]).encode())
 
-    def tick(self, *, sweep: bool = False):  # noqa: ANN201 -- the same as the other system's
+    def tick(self, *, sweep: bool = False) -> Decision:
         """Take in what has landed, and ask what is due."""
         self._turn_clock()
         self.opened.take_in(self.clock.now_utc())
@@ -91,7 +109,7 @@ class RealSystem(System):
 
     def launch(self, due: Mapping[str, Collection[str]]) -> list[Run]:
         """Make runs of what was requested."""
-        made = [_RealRun(self.book, name, sorted(keys), "the real engine") for name, keys in due.items()]
+        made: list[Run] = [_RealRun(self.book, name, sorted(keys), "the real engine") for name, keys in due.items()]
         self.runs += made
         return made
 

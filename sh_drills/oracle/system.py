@@ -7,7 +7,7 @@ here: when that is done (``drive``). Invariant: the watch is told nothing but wh
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 
 from sh_core.policy import Policy
@@ -18,6 +18,11 @@ from sh_drills.oracle.memory_book import Content, Ledger, MemoryBook, Place
 from sh_drills.oracle.memory_engine import Run
 from sh_drills.oracle.reference import Shown
 from sh_drills.oracle.shapes import World
+
+
+def first_hour(day: date) -> datetime:
+    """One in the morning of a day."""
+    return datetime.combine(day, datetime.min.time(), UTC) + timedelta(hours=1)
 
 
 class KilledError(Exception):
@@ -64,7 +69,7 @@ class System:
     @classmethod
     def of(cls, world: World, policy: Policy) -> "System":
         """A system whose day is the world's."""
-        return cls(world, policy, datetime.combine(world.today, datetime.min.time(), UTC) + timedelta(hours=1))
+        return cls(world, policy, first_hour(world.today))
 
     # ---- the process that ticks
 
@@ -140,7 +145,7 @@ class System:
         if change.edited:
             self.load()
         if self.now_utc.date() < self.world.today:
-            self.now_utc = datetime.combine(self.world.today, datetime.min.time(), UTC) + timedelta(hours=1)
+            self.now_utc = first_hour(self.world.today)
 
     def note(self, decision: Decision) -> None:
         """Keep in mind what was requested."""
