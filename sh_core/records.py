@@ -121,6 +121,7 @@ class Snapshot:
         trace: What it was last computed from (a refresh renews it).
         published_utc: When its content was confirmed as published.
         attempt_id: The attempt that published its content.
+        tidied_utc: When its file was given up, so that nothing can return to it; None while it is there.
     """
 
     table: str
@@ -131,6 +132,7 @@ class Snapshot:
     trace: Trace
     published_utc: datetime
     attempt_id: str
+    tidied_utc: datetime | None = None
 
 
 @dataclass(frozen=True)
