@@ -37,6 +37,7 @@ from sh_resources.ledger import Ledger
 from sh_resources.publisher import Candidate, Claim, Publisher
 from sh_resources.rollback import Wish, put_back
 from sh_resources.store import Store
+from sh_resources.tidying import Tidier
 
 LOOK_AGAIN_S = 0.2
 """Seconds between looks at partitions that another run holds."""
@@ -86,6 +87,7 @@ class Engine:
         """
         self.graph, self.store, self.ledger = graph, store, ledger
         self.landing, self._publisher, self._clock, self._patience_s = landing, publisher, clock, patience_s
+        self.tidier = Tidier(store, ledger, landing, publisher, clock)
 
     def materialize(
         self, name: str, partitions: Sequence[str], *, run_id: str, force: bool = False, chunk: int = CHUNK
