@@ -10,7 +10,7 @@ the one that saw the newer inputs.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import islice
 
@@ -145,17 +145,13 @@ class Engine:
         ]
         return Outlook(tuple(due), prepared.missing)
 
-    def rollback(
-        self, name: str, partition: str, to: str | None = None, *, made_by: str, why: str = "", run_id: str
-    ) -> Outcome:
+    def rollback(self, name: str, partition: str, wish: Wish, *, run_id: str) -> Outcome:
         """Return one partition to earlier content, and keep the present one from coming back.
 
         Args:
             name: Table.
             partition: Partition key.
-            to: How the attempt id or the root of a snapshot begins; None for the newest earlier content.
-            made_by: Who wants it.
-            why: For what reason.
+            wish: What to return to, and on whose word.
             run_id: Unique name of who asks.
 
         Returns:
@@ -166,7 +162,7 @@ class Engine:
             DeclarationError: If the table or the partition does not exist.
             RollbackError: If there is no such snapshot, or it may not be published; everything stays as it was.
         """
-        table, wish = self.graph[name], Wish(to, made_by, why)
+        table = self.graph[name]
         table.partitions.check(partition)
         upstream = {i.table: self.graph[i.table] for i in table.reads}
         deadline = self._clock.now_utc() + timedelta(seconds=self._patience_s)
@@ -177,6 +173,10 @@ class Engine:
             if self._clock.now_utc() >= deadline:
                 return Busy(partition)
             self._clock.sleep(LOOK_AGAIN_S)
+
+    def now_utc(self) -> datetime:
+        """The time by the engine's clock, aware."""
+        return self._clock.now_utc()
 
     def recover(self, run_id: str) -> dict[str, int]:
         """Finish or discard what stopped processes left half-done in any table, without computing anything.

@@ -39,9 +39,9 @@ class Wish:
         why: For what reason.
     """
 
-    to: str | None
-    made_by: str
-    why: str
+    to: str | None = None
+    made_by: str = ""
+    why: str = ""
 
 
 def put_back(

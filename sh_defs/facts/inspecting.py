@@ -17,6 +17,7 @@ from sh_core.records import Action, Arrival, ArrivalShare, Incident, Settlement,
 from sh_core.table import Table
 from sh_core.trace import Trace
 from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
+from sh_defs.facts import undoing
 from sh_defs.facts.evidence import says
 from sh_defs.facts.saying import found, periods, policy, why
 from sh_defs.facts.standings import standings
@@ -172,6 +173,8 @@ def partition(engine: Engine, of: Table, key: str) -> Facts:
         "arrivals": _arrivals(engine, of, key, settled),
         "first_rows": list(sample(_first_rows(engine, of, key), of.contract.pii)) if live is not None else [],
         "history": [_tried(t) for t in tried],
+        "can_return_to": undoing.returns(engine, of, key),
+        "bars": undoing.bars(engine, of, key),
     }
 
 

@@ -20,6 +20,7 @@ from sh_core.table import Transform, raw_table
 from sh_core.verdict import Broken
 from sh_resources.clock import ManualClock
 from sh_resources.engine import Engine
+from sh_resources.rollback import Wish
 from sh_resources.settings import load
 from sh_resources.wiring import open_engine
 from tests.little import DAYS, GRAPH, NAMES, NOON, READINGS, Reading, deliver, engine_at, stg_readings
@@ -81,7 +82,7 @@ def run_all(engine: Engine) -> list[Outcome]:
 
 
 def roll_back(engine: Engine, name: str, to: str | None = None) -> Outcome:
-    return engine.rollback(name, ONE, to, made_by="ada", why="wrong plug", run_id="undo")
+    return engine.rollback(name, ONE, Wish(to, "ada", "wrong plug"), run_id="undo")
 
 
 def due(engine: Engine) -> list[str]:
@@ -302,10 +303,10 @@ def test_a_day_that_another_run_works_on_is_left_to_it(engine: Engine, tmp_path:
 
 def test_nothing_to_return_from_or_to_is_said(tmp_path: Path, engine: Engine) -> None:
     with pytest.raises(RollbackError, match=f"nothing of {STAGED} {TWO} was ever published"):
-        engine.rollback(STAGED, TWO, made_by="ada", run_id="undo")
+        engine.rollback(STAGED, TWO, Wish(), run_id="undo")
     with pytest.raises(RollbackError, match=r"begins with 'nonsense'; it can return to \w{12} \(3 rows"):
         roll_back(engine, STAGED, "nonsense")
     deliver(tmp_path, TWO, GOOD)
     assert isinstance(next(engine.materialize(RAW, [TWO], run_id="test")), Published)
     with pytest.raises(RollbackError, match="there is nothing that it can return to"):
-        engine.rollback(RAW, TWO, made_by="ada", run_id="undo")
+        engine.rollback(RAW, TWO, Wish(), run_id="undo")
