@@ -317,7 +317,7 @@ def _returns(console: Console, snapshots: Sequence[Facts]) -> None:
     title(console, "It can return to (selfheal rollback)")
     for s in snapshots[:SHOWN]:
         rolled_back = ", rolled back before" if s["barred"] else ""
-        said = f"{s['attempt']}, version {s['root'][:_SHORT]}, {count(s['rows'], 'row')}{rolled_back}"
+        said = f"{s['attempt']}, {count(s['rows'], 'row')}{rolled_back}"
         _say(console, _at(s["published_utc"]), said, label_width=22)
 
 

@@ -42,8 +42,8 @@ def rollback(console: Console, facts: Facts) -> None:
         _say(console, f"{where} would go back to {_named(to)}.")
         _say(console, f"It would bar {_named(now)}.")
     if facts["downstream"]:
-        due = "are due now" if facts["done"] else "would be due"
-        _say(console, f"{', '.join(facts['downstream'])} {due}, where they read it.")
+        due = "Due now" if facts["done"] else "Would be due"
+        _say(console, f"{due}, where they read it: {', '.join(facts['downstream'])}.")
 
 
 def tidied(console: Console, facts: Facts) -> None:

@@ -180,7 +180,7 @@ def stalled(home: Path) -> Iterator[PausingWriter]:
 
 
 def test_a_writer_that_was_taken_for_dead_cannot_publish_the_file_that_went(home: Path, stalled: PausingWriter) -> None:
-    """It wakes up after its file was removed. Had its lease not been taken, it would show readers a file that is gone."""
+    """Its file was removed while it slept. Had its lease not been taken, readers would be shown a file that is gone."""
     engine = at(home, NOON + 40 * DAY)
     assert Kind.ORPHAN in {f.kind for f in tidy(engine)}
     assert stalled.to_the_end() == [Fenced(ONE)]
