@@ -7,16 +7,20 @@ hand, past every check, and the next run puts the bad rows back; or a rollback l
 from dataclasses import replace
 from pathlib import Path
 
+import pandera.polars as pa
 import polars as pl
 import pytest
 
 from sh_core.accounts import RowAccount
-from sh_core.contract import field
+from sh_core.contract import Contract, Reference, field
 from sh_core.errors import RollbackError
+from sh_core.feed import Feed
 from sh_core.graph import Graph
 from sh_core.outcome import Busy, Outcome, Published, Reused, Withheld
+from sh_core.parsing import parse, text
+from sh_core.partitions import WHOLE, Unpartitioned
 from sh_core.records import Action
-from sh_core.table import Transform, raw_table
+from sh_core.table import Station, Transform, raw_table, table
 from sh_core.verdict import Broken
 from sh_resources.clock import ManualClock
 from sh_resources.engine import Engine
@@ -63,6 +67,30 @@ STRICTER = Graph.of(
     (
         raw_table(READINGS),
         replace(stg_readings, contract=replace(stg_readings.contract, model=StricterReading)),
+    )
+)
+SENSORS = Feed("sensors", "sensors.csv", ("sensor",), Unpartitioned(), owner="team:test")
+
+
+class Sensor(pa.DataFrameModel):
+    """One row per sensor in use."""
+
+    sensor: str
+
+
+@table(contract=Contract(Sensor, key=("sensor",)), partitions=Unpartitioned(), station=Station.STAGED)
+def stg_sensors(raw_sensors: pl.LazyFrame) -> pl.LazyFrame:
+    """The register."""
+    return parse(raw_sensors, sensor=text("sensor"))
+
+
+IN_USE = (Reference(("sensor",), "stg_sensors"),)
+REGISTERED = Graph.of(
+    (
+        raw_table(READINGS),
+        raw_table(SENSORS),
+        stg_sensors,
+        replace(stg_readings, contract=replace(stg_readings.contract, references=IN_USE)),
     )
 )
 ONE, TWO = DAYS.keys()[:2]
@@ -310,3 +338,47 @@ def test_nothing_to_return_from_or_to_is_said(tmp_path: Path, engine: Engine) ->
     assert isinstance(next(engine.materialize(RAW, [TWO], run_id="test")), Published)
     with pytest.raises(RollbackError, match="there is nothing that it can return to"):
         engine.rollback(RAW, TWO, Wish(), run_id="undo")
+
+
+def register(engine: Engine, home: Path, *sensors: str) -> None:
+    """Let the register land, and publish it."""
+    folder = home / "landing" / "sensors"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "sensors.csv").write_text("".join(f"{line}\n" for line in ("sensor", *sensors)))
+    for name in ("raw_sensors", "stg_sensors"):
+        assert isinstance(next(engine.materialize(name, [WHOLE], run_id="register")), Published)
+
+
+def test_old_rows_that_refer_to_what_is_no_longer_there_are_refused(tmp_path: Path) -> None:
+    """A rule that looks at another table is asked about old rows as it is about new ones, against that table as it is.
+
+    Sensor c was taken out of the register after the day was published with it.
+    """
+    engine = open_engine(load({"SELFHEAL_HOME": str(tmp_path)}), REGISTERED, clock=ManualClock(NOON))
+    register(engine, tmp_path, "a", "b", "c")
+    for rows in ([("a", 1, 1.0), ("c", 1, 2.0)], [("a", 1, 3.0), ("b", 1, 4.0)]):
+        deliver(tmp_path, ONE, rows)
+        for name in (RAW, STAGED):
+            assert isinstance(run(engine, name), Published)
+    register(engine, tmp_path, "a", "b")
+    assert isinstance(run(engine, STAGED), Published)
+    with pytest.raises(RollbackError, match=r"sensor__in_stg_sensors: "):
+        roll_back(engine, STAGED)
+    assert values(engine) == [3.0, 4.0]
+    register(engine, tmp_path, "a", "b", "c", "d")
+    assert isinstance(roll_back(engine, STAGED), Published)
+    assert values(engine) == [1.0, 2.0]
+
+
+def test_a_register_goes_back_whole(tmp_path: Path) -> None:
+    """A table without partitions is one partition."""
+    engine = open_engine(load({"SELFHEAL_HOME": str(tmp_path)}), REGISTERED, clock=ManualClock(NOON))
+    register(engine, tmp_path, "a", "b", "c")
+    register(engine, tmp_path, "a")
+    assert isinstance(engine.rollback("stg_sensors", WHOLE, Wish(), run_id="undo"), Published)
+    assert engine.store.published(REGISTERED["stg_sensors"]).collect()["sensor"].sort().to_list() == ["a", "b", "c"]
+    assert engine.outlook("stg_sensors", [WHOLE]).due == ()
+    register_rows = engine.ledger.accounts("sensors", "raw_sensors", "stg_sensors")
+    assert [(a.account.missing, a.account.pending) for a in register_rows] == [(0, 0), (0, 1)]
+    list(engine.tidier.tidy(REGISTERED["stg_sensors"], "tidy", 0, 0))
+    assert engine.store.published(REGISTERED["stg_sensors"]).collect().height == 3

@@ -5,10 +5,14 @@ takes the file that readers see, the one that a run was about to publish, or the
 """
 
 import os
+import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from threading import Event
 
 import polars as pl
 import pytest
@@ -221,3 +225,35 @@ def test_archived_deliveries_stay_so_everything_can_be_computed_again(home: Path
     assert len(archived) == 6
     for name in NAMES:
         assert isinstance(next(engine.materialize(name, [ONE], run_id="again", force=True)), Published)
+
+
+def test_publishers_rollbacks_and_tidyings_at_once(home: Path) -> None:
+    """Nobody is shown a file that is gone, and whatever loses a race says so in a sentence."""
+    later = NOON + 40 * DAY
+    engines = [engine_at(home, ManualClock(later), patience_s=60) for _ in range(4)]
+    stop = Event()
+
+    def publish() -> None:
+        for n in range(12):
+            deliver(home, ONE, [("a", n, 7.0 + n)])
+            list(engines[0].materialize(RAW, [ONE], run_id=f"run-{n}"))
+        stop.set()
+
+    def roll_back() -> None:
+        while not stop.is_set():
+            with suppress(RollbackError):
+                engines[1].rollback(RAW, ONE, Wish(), run_id=f"undo-{time.monotonic()}")
+
+    def sweep() -> None:
+        while not stop.is_set():
+            list(engines[2].tidier.tidy(GRAPH[RAW], f"tidy-{time.monotonic()}", 0, 0))
+
+    def look() -> None:
+        while not stop.is_set():
+            assert pl.read_delta(str(home / "tables" / RAW)).height > 0
+
+    with ThreadPoolExecutor(4) as pool:
+        for job in [pool.submit(work) for work in (publish, roll_back, sweep, look)]:
+            job.result()
+    agree(engines[3])
+    assert [a for a in engines[3].ledger.accounts("readings", RAW, STAGED) if a.account.missing] == []
