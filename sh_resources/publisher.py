@@ -36,7 +36,7 @@ from sh_core.trace import Trace
 from sh_core.verdict import Unknown
 from sh_core.version import Version
 from sh_resources.clock import Clock
-from sh_resources.delta import Change, StillMine, TableState
+from sh_resources.delta import Change, DataFile, StillMine, TableState
 from sh_resources.ledger import Ledger
 from sh_resources.quarantine import QUARANTINE_COLUMNS, as_evidence
 from sh_resources.store import Store
@@ -197,6 +197,7 @@ class Publisher:
                 landed[attempt.id] = tokens[attempt.partition]
             else:
                 dead.append(attempt)
+        self._restore_evidence(table, {a.partition for a in dead}, at_utc, mine)
         self._ledger.publications.recover(landed, at_utc)
         self._ledger.publications.discard([a.id for a in dead], at_utc, "its process stopped before the commit")
         self._store.table(table).unstage(a.path for a in dead if a.action is Action.PUBLISH and a.path is not None)
@@ -214,6 +215,33 @@ class Publisher:
         attempt = self._attempt(claim, partition, candidate, now_utc)
         if self._ledger.publications.intend([attempt]):
             self._ledger.publications.discard([attempt.id], now_utc, reason)
+
+    def _restore_evidence(self, table: Table, partitions: Collection[str], at_utc: datetime, mine: StillMine) -> None:
+        """Let the quarantine show again what was set aside by what is settled, where a dead attempt came that far.
+
+        Not every dead attempt is made up for by the next run: what was forced or rolled back is not due by itself.
+        """
+        quarantine = self._store.quarantine(table)
+        settled = self._ledger.publications.settlements(table.name, partitions)
+        live, kept, wrong = quarantine.state().files, dict[str, tuple[str, pl.DataFrame]](), set[str]()
+        for partition in partitions:
+            last = settled.get(partition)
+            if last is not None and isinstance(last.verdict, Unknown):
+                continue  # it took no evidence away, so whose evidence is shown is not known from it
+            wanted = last.attempt_id if last is not None and last.quarantined else ""
+            shown = _attempt_of(live[partition].path) if partition in live else ""
+            if shown == wanted:
+                continue
+            wrong.add(partition)
+            if last is not None and wanted:
+                file = DataFile(partition, quarantine.path_of(partition, wanted), last.quarantined, 0)
+                if (quarantine.folder / file.path).exists():
+                    # Under a name of its own, as no path is ever added twice; it begins with that of its attempt.
+                    kept[partition] = f"{wanted}-{self._new_id()}", quarantine.scan([file]).collect()
+        if wrong:
+            seen, files = quarantine.prepare(wrong), quarantine.stage(kept)
+            changes = {p: Change(n, n + 1, files.get(p)) for p, n in seen.transactions.items()}
+            quarantine.commit(changes, at_utc=at_utc, still_mine=mine, seen=seen)
 
     def recover(self, table: Table, run_id: str) -> int:
         """Finish or discard what stopped processes left behind in a whole table, without computing anything.
@@ -330,6 +358,11 @@ def _evidence(attempt_id: str, candidate: Candidate) -> pl.DataFrame:
 def root_of(path: str) -> str:
     """Content root that a published file's name carries."""
     return path.rsplit("/", 1)[-1].rsplit("-", 1)[0]
+
+
+def _attempt_of(path: str) -> str:
+    """The attempt whose evidence a quarantine file is."""
+    return path.rsplit("/", 1)[-1].removesuffix(".parquet").split("-", 1)[0]
 
 
 def _stem(attempt: Attempt) -> str:

@@ -119,6 +119,8 @@ def _seen(facts: Facts) -> tuple[str, str]:
     match facts["readers_see"]:
         case "newest":
             return "its newest content", "green"
+        case "rolled back":
+            return "earlier content, to which it was rolled back", "yellow"
         case "last good":
             return "its last good content; newer content is withheld", "yellow"
         case _ if facts["judgement"] is not None:

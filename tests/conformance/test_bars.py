@@ -74,6 +74,8 @@ def test_publishing_under_a_barred_trace_narrows_the_bar(ledger: Ledger) -> None
     assert before.bars(repaired)
     published(ledger, publish("unrelated", token, transaction=2, trace=trace("other")))
     assert ledger.bars.standing(TABLE)["d1"] == (before,)
+    settle(ledger, [withhold("w", token, trace=repaired)], NOW)
+    assert ledger.bars.standing(TABLE)["d1"] == (before,), "what was withheld has shown nothing"
     kept = published(ledger, publish("b", token, transaction=3, trace=repaired))
     (after,) = ledger.bars.standing(TABLE)["d1"]
     assert (after.bad, after.good) == (bad, repaired)

@@ -175,6 +175,7 @@ def test_a_rollback_from_the_first_look_to_the_last(hotel: World) -> None:
     assert "Nothing to do" in command(hotel.home, "rollback", STG.name, ONE)
 
     facts = asked(hotel.home, "show", key)
+    assert facts["readers_see"] == "rolled back"
     (bar,) = facts["bars"]
     assert (bar["root"], bar["why"]) == (bad.version.root, "one room for all")
     assert [kept["component"].split()[:2] for kept in bar["keeps_away"]] == [["read", RAW.name]]

@@ -77,6 +77,10 @@ def check(home: Path, hour: int) -> None:
     for table in GRAPH.tables:
         assert disagreements(table, engine.store, engine.ledger, engine.now_utc()) == []
         assert engine.ledger.publications.unconfirmed(table.name) == []
+        settled = engine.ledger.publications.settlements(table.name).values()
+        evidence = engine.store.quarantined(table, [ONE])
+        assert evidence.height == sum(s.quarantined for s in settled), "the quarantine is of what is settled"
+        assert set(evidence["attempt"]) <= {s.attempt_id for s in settled}
     assert [a for a in engine.ledger.accounts("readings", RAW, STAGED) if a.account.missing or not a.is_read] == []
 
 

@@ -52,6 +52,11 @@ def halved(raw_readings: pl.LazyFrame) -> pl.LazyFrame:
     return stg_readings.transform(raw_readings).with_columns(pl.col("value") / 2)  # type: ignore[misc]
 
 
+def noisy(raw_readings: pl.LazyFrame) -> pl.LazyFrame:
+    """With a column that was given up later."""
+    return stg_readings.transform(raw_readings).with_columns(noise=pl.lit(1.0))  # type: ignore[misc]
+
+
 def tenth(raw_readings: pl.LazyFrame) -> pl.LazyFrame:
     """A later edit."""
     return stg_readings.transform(raw_readings).with_columns(pl.col("value") / 10)  # type: ignore[misc]
@@ -382,3 +387,24 @@ def test_a_register_goes_back_whole(tmp_path: Path) -> None:
     assert [(a.account.missing, a.account.pending) for a in register_rows] == [(0, 0), (0, 1)]
     list(engine.tidier.tidy(REGISTERED["stg_sensors"], "tidy", 0, 0))
     assert engine.store.published(REGISTERED["stg_sensors"]).collect().height == 3
+
+
+def test_a_column_that_was_given_up_since_is_left_out_and_twice_is_still_once(tmp_path: Path) -> None:
+    """The old rows without that column are another content than was published then: it must not bar itself."""
+    wider = replace(stg_readings, contract=replace(stg_readings.contract, model=WiderReading), transform=noisy)
+    before = open_engine(
+        load({"SELFHEAL_HOME": str(tmp_path)}), Graph.of((raw_table(READINGS), wider)), clock=ManualClock(NOON)
+    )
+    deliver(tmp_path, ONE, GOOD)
+    assert isinstance(run(before, RAW), Published)
+    assert isinstance(run(before, STAGED), Published)
+    engine = engine_at(tmp_path)
+    deliver(tmp_path, ONE, BAD)
+    run_all(engine)
+    old = engine.ledger.publications.history(STAGED, ONE)[-1]
+    assert "noise" in old.version.columns
+    assert isinstance(roll_back(engine, STAGED, old.attempt_id), Published)
+    assert values(engine) == [10.0, 20.0, 30.0]
+    log = engine.ledger.publications.log(STAGED)
+    assert isinstance(roll_back(engine, STAGED, old.attempt_id), Reused)
+    assert engine.ledger.publications.log(STAGED) == log
