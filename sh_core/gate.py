@@ -222,20 +222,20 @@ def decide(found: BatchFindings, contract: Contract, findings: Sequence[RuleBrea
     )
 
 
-def with_earlier(now: Judgement, before: Verdict, set_aside: int, contract: Contract) -> Judgement:
+def with_earlier(now: Judgement, before: Verdict, left_out: int, contract: Contract) -> Judgement:
     """Judge content that was published before, together with the rows that were set aside when it was.
 
     Args:
         now: What the gate makes of the rows that were published.
         before: What it said of all of them then.
-        set_aside: Rows that were set aside then.
+        left_out: Rows that were set aside then, or dropped as copies.
         contract: What they must satisfy now, and how many may be broken.
 
     Returns:
         The judgement of all of them: broken is what was set aside then, and what breaks a rule now. Its ``broken`` has
         the latter only.
     """
-    rows_judged = now.rows_judged + set_aside
+    rows_judged = now.rows_judged + left_out
     if isinstance(now.verdict, Unknown) or not isinstance(before, Broken):
         return replace(now, rows_judged=rows_judged)
     found = now.verdict if isinstance(now.verdict, Broken) else Broken((), 0)

@@ -85,16 +85,18 @@ def put_back(
     rows, set_aside = _rows(table, store, good), _set_aside(table, store, good, before.attempt)
     findings = breaches_of_references(table, upstream, store, ledger, {partition: rows})
     judgement = judge_partitions({partition: rows}, table.contract, findings)[partition]
-    judgement = with_earlier(judgement, before.attempt.verdict, set_aside.height, table.contract)
+    left_out = set_aside.height + sum(share.duplicates for share in before.attempt.shares)
+    judgement = with_earlier(judgement, before.attempt.verdict, left_out, table.contract)
     shares = _shares(judgement, before.attempt, ledger) if table.keeps_lineage else ()
     if not judgement.publishable:
         refused = Candidate(judgement, None, good.trace, shares)
         publisher.refuse(
             claim, partition, refused, f"rollback to {good.attempt_id}: the gate refuses it; nothing changed"
         )
+        others = [s for s in history if s.version.root != good.version.root]
         msg = (
             f"{table.name} {partition} cannot return to {good.attempt_id}, as today's contract refuses it: "
-            f"{_why(judgement.verdict)}. What readers see stays; {options(history, current)}"
+            f"{_why(judgement.verdict)}. What readers see stays; apart from that one, {options(others, current)}"
         )
         raise RollbackError(msg)
     version = digest(judgement.rows.select(table.contract.columns), table.contract.key).finish()
@@ -192,8 +194,12 @@ def _shares(judgement: Judgement, before: Attempt, ledger: Ledger) -> tuple[Arri
 def _why(verdict: Verdict) -> str:
     match verdict:
         case Broken(breaches):
-            return "; ".join(f"{b.rule}: {b.detail.rstrip('.') or f'{b.count:,} broken rows'}" for b in breaches)
+            return "; ".join(f"{b.rule}: {b.detail.rstrip('.') or _rows_broken(b.count)}" for b in breaches)
         case Unknown(rule, cause):
             return f"{rule} crashed: {cause}"
         case _:
             return "it holds"
+
+
+def _rows_broken(count: int) -> str:
+    return "1 broken row" if count == 1 else f"{count:,} broken rows"

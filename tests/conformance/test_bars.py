@@ -44,7 +44,11 @@ def test_a_discarded_or_fenced_rollback_bars_nothing(ledger: Ledger) -> None:
     token = lease(ledger)
     ledger.publications.intend([publish("a", token)], [bar("bad", "good", "a")])
     ledger.publications.discard(["a"], LATER, "lost the race")
-    assert ledger.publications.intend([publish("b", token - 1)], [bar("bad", "good", "b")]) == []
+    taken = lease(ledger, "d2")
+    take_over(ledger, "d2")
+    mine, lost = publish("mine", token), publish("lost", taken, "d2")
+    bars = [bar("bad", "good", "mine"), bar("bad", "good", "lost", "d2")]
+    assert ledger.publications.intend([mine, lost], bars) == [mine]
     assert ledger.bars.standing(TABLE) == {}
 
 

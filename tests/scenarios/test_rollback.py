@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 from sh_core.accounts import RowAccount
-from sh_core.contract import Contract, Reference, field
+from sh_core.contract import Contract, Reference, Split, field
 from sh_core.errors import RollbackError
 from sh_core.feed import Feed
 from sh_core.graph import Graph
@@ -408,3 +408,21 @@ def test_a_column_that_was_given_up_since_is_left_out_and_twice_is_still_once(tm
     log = engine.ledger.publications.log(STAGED)
     assert isinstance(roll_back(engine, STAGED, old.attempt_id), Reused)
     assert engine.ledger.publications.log(STAGED) == log
+
+
+@pytest.mark.parametrize(("most", "allowed"), [(0.2, True), (0.19, False)])
+def test_what_was_set_aside_then_counts_against_what_may_be_broken_now(
+    tmp_path: Path, engine: Engine, most: float, allowed: bool
+) -> None:
+    """Of five rows one was set aside, and one was a copy. A policy that became stricter is the policy."""
+    contract = replace(stg_readings.contract, on_breach=Split(most))
+    graph = Graph.of((raw_table(READINGS), replace(stg_readings, contract=contract)))
+    stricter = open_engine(load({"SELFHEAL_HOME": str(tmp_path)}), graph, clock=ManualClock(NOON))
+    if allowed:
+        outcome = roll_back(stricter, STAGED)
+        assert isinstance(outcome, Published)
+        assert (outcome.rows_judged, outcome.quarantined, outcome.version.rows) == (5, 1, 3)
+    else:
+        with pytest.raises(RollbackError, match=r"value__le: 1 broken row\. .* there is nothing that it can return to"):
+            roll_back(stricter, STAGED)
+        assert values(engine) == [11.0, 31.0]
