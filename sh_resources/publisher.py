@@ -221,6 +221,8 @@ class Publisher:
 
         Not every dead attempt is made up for by the next run: what was forced or rolled back is not due by itself.
         """
+        if not partitions:
+            return
         quarantine = self._store.quarantine(table)
         settled = self._ledger.publications.settlements(table.name, partitions)
         live, kept, wrong = quarantine.state().files, dict[str, tuple[str, pl.DataFrame]](), set[str]()

@@ -8,8 +8,9 @@ archived deliveries are never touched.
 What can go:
 
 - **orphans**: files that neither Delta nor the ledger names. A process was killed between staging and its intent;
-- **snapshots** that were replaced long ago, but for the newest few of each partition. The ledger gives them up first
-  and the file goes next, so whoever stops in between leaves an orphan, and never a snapshot without a file;
+- **snapshots** that were replaced long ago, but for the newest few of each partition, and for content that was rolled
+  back: returning to it is the only way to take it after all. The ledger gives them up first and the file goes next, so
+  whoever stops in between leaves an orphan, and never a snapshot without a file;
 - **evidence**: quarantine files of judgements that are not the last one of anything that can be returned to;
 - **abandoned** files in the archive, which never got their name.
 
@@ -23,12 +24,13 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
 
+from sh_core.bars import refusing
 from sh_core.table import Table
 from sh_resources.clock import Clock
 from sh_resources.delta import DataFile, FoundFile
 from sh_resources.landing import LandingZone
 from sh_resources.ledger import Ledger
-from sh_resources.publisher import Publisher
+from sh_resources.publisher import Publisher, root_of
 from sh_resources.store import Store
 
 YOUNG = timedelta(hours=1)
@@ -163,10 +165,13 @@ class Tidier:
         there = {file.path for file in found}
         replaced = {r.path: r for r in self._ledger.tidying.replaced(table.name, before, keep_newest, keys)}
         needed = self._ledger.tidying.needed(table.name, keys)
+        bars = self._ledger.bars.standing(table.name, keys)
         live = {f.path for f in self._store.table(table).live()}
         files = []
         for file in found:
             if file.path in live or file.written_utc > young:
+                continue
+            if refusing(bars.get(file.partition, ()), root_of(file.path)) is not None:
                 continue
             if file.path in replaced:
                 files.append(_as_removable(Kind.SNAPSHOT, table, file, replaced.pop(file.path).attempt_id))

@@ -39,7 +39,7 @@ def rollback(console: Console, facts: Facts) -> None:
         _say(console, f"Nothing to do: readers of {where} see that content already.")
         return
     else:
-        _say(console, f"{where} would go back to {_named(to)}.")
+        _say(console, f"{where} would go back to {_named(to)}, if today's contract lets it.")
         _say(console, f"It would bar {_named(now)}.")
     if facts["downstream"]:
         due = "Due now" if facts["done"] else "Would be due"

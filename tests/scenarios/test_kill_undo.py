@@ -149,5 +149,22 @@ def test_what_a_killed_publish_leaves_is_tidied_and_what_a_killed_tidying_holds_
         assert in_a_process(processes, tidy, tmp_path, None, None, hour) == LIVES
         check(tmp_path, hour + 1)
     assert shown(tmp_path, STAGED) == seen
-    for name in (RAW, STAGED):
-        assert len(list((tmp_path / "tables" / name).glob("**/date=*/*.parquet"))) == 1
+    left = {name: len(list((tmp_path / "tables" / name).glob("**/date=*/*.parquet"))) for name in (RAW, STAGED)}
+    done = step in (Step.COMMITTED, Step.CONFIRMED, Step.RELEASED)
+    assert left == {RAW: 1, STAGED: 2 if done else 1}, "what was rolled back can be taken after all"
+
+
+def test_killed_after_the_quarantine_was_replaced_the_evidence_of_what_readers_see_is_shown_again(
+    tmp_path: Path, processes: ForkServerContext
+) -> None:
+    """The content to return to had nothing set aside, so the rollback had cleared the quarantine when it died."""
+    for hour, rows in enumerate((BAD, GOOD)):
+        deliver(tmp_path, ONE, rows)
+        run_all(tmp_path, hour)
+    before = engine_at(tmp_path).store.quarantined(GRAPH[STAGED], [ONE])
+    assert before.height == 1
+    assert in_a_process(processes, roll_back, tmp_path, STAGED, Death(Step.QUARANTINED), 2) == DIES
+    assert engine_at(tmp_path).store.quarantined(GRAPH[STAGED], [ONE]).height == 0
+    run_all(tmp_path, 3)
+    assert engine_at(tmp_path).store.quarantined(GRAPH[STAGED], [ONE]).equals(before)
+    check(tmp_path, 3)

@@ -113,6 +113,19 @@ def test_old_snapshots_go_but_for_the_newest_and_their_evidence_with_them(home: 
         engine.rollback(STAGED, ONE, Wish(history[4].attempt_id), run_id="undo")
 
 
+def test_what_was_rolled_back_can_be_taken_after_all_however_old_it_is(home: Path) -> None:
+    """A forced run would withhold it: its file is the only way back to it."""
+    bad = at(home, NOON + 5 * DAY).ledger.publications.current(STAGED)[ONE]
+    at(home, NOON + 5 * DAY).rollback(STAGED, ONE, Wish(), run_id="undo")
+    engine = at(home, NOON + 90 * DAY)
+    tidy(engine, keep_days=0, keep_newest=0)
+    assert sorted(p for p in files(engine) if ONE in p) == sorted(
+        [bad.path, engine.ledger.publications.current(STAGED)[ONE].path]
+    )
+    assert isinstance(engine.rollback(STAGED, ONE, Wish(bad.attempt_id), run_id="forward"), Published)
+    assert engine.store.quarantined(TABLE, [ONE])["row"].str.contains("1004.0").to_list() == [True]
+
+
 def test_days_count_from_when_readers_last_saw_it(home: Path) -> None:
     """The last content but one was published early, and replaced a day ago."""
     engine = at(home, NOON + 4 * DAY + timedelta(hours=2))
