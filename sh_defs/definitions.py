@@ -18,7 +18,7 @@ from sh_resources.settings import Settings
 from sh_resources.store import Store
 from sh_resources.wiring import open_engine
 from sh_sensors.recovery import recovery
-from sh_sensors.tidying import tidying
+from sh_sensors.tidying import tidy, tidying
 
 
 @dg.definitions
@@ -44,8 +44,8 @@ def definitions(graph: Graph, settings: Settings, on_outcome: OnOutcome | None =
 
     return dg.Definitions(
         assets=build(graph, lambda table: store.table(table).folder, on_outcome),
-        sensors=[recovery],
-        schedules=[tidying],
+        jobs=[tidy],
+        sensors=[recovery, tidying],
         resources={
             ENGINE: dg.ResourceDefinition(lambda _: engine(), description="One per process; holds the ledger open.")
         },

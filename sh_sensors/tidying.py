@@ -1,10 +1,15 @@
 """Tidying every day: files that nothing can return to do not wait for somebody to run out of disk.
 
-Belongs here: the job and its schedule. Does not belong here: what can go (``sh_resources.tidying``). Invariant: it
-computes and publishes nothing; a run that was killed is made up for by the next.
+Belongs here: the job, and the sensor that asks for it once a day. Does not belong here: what can go
+(``sh_resources.tidying``). Invariant: it computes and publishes nothing; a run that was killed is made up for by the
+next; one day asks for one run, however often the sensor ticks.
+
+A sensor and no schedule, and by the name of its job: this release of Dagster warns of its own doing whenever it loads a
+schedule, or a sensor that holds a job with resources.
 """
 
 from collections import Counter
+from collections.abc import Iterator
 
 import dagster as dg
 
@@ -12,8 +17,8 @@ from sh_resources.engine import Engine
 from sh_resources.tidying import disagreements
 from sh_resources.wiring import new_id
 
-DAILY = "17 3 * * *"
-"""At 03:17 UTC: at a time of its own, when most days' files have come and been worked on."""
+EVERY_S = 3600
+"""Seconds between looks at the date."""
 
 
 @dg.op(
@@ -50,9 +55,19 @@ def tidy() -> None:
     remove_what_nothing_returns_to()
 
 
-tidying = dg.ScheduleDefinition(
-    job=tidy,
-    cron_schedule=DAILY,
-    default_status=dg.DefaultScheduleStatus.RUNNING,
-    description="Once a day; what it removes is older than 30 days, or was never published.",
+@dg.sensor(
+    job_name=tidy.name,
+    minimum_interval_seconds=EVERY_S,
+    default_status=dg.DefaultSensorStatus.RUNNING,
+    description="Once a day (UTC) removes files that nothing can return to; on the first day it only notes the date.",
+    required_resource_keys={"engine"},
 )
+def tidying(context: dg.SensorEvaluationContext) -> Iterator[dg.RunRequest | dg.SkipReason]:
+    """Ask for a tidying when a new day has begun since the last one."""
+    engine: Engine = context.resources.engine
+    today, last = engine.now_utc().date().isoformat(), context.cursor
+    context.update_cursor(today)
+    if last is None or last == today:
+        yield dg.SkipReason("The next tidying is due tomorrow (UTC).")
+    else:
+        yield dg.RunRequest(run_key=f"tidy-{today}")

@@ -82,7 +82,7 @@ def tidy(
 
     These are what killed runs left behind, snapshots that were replaced long ago, and quarantine files of judgements
     that are over. What readers saw within the last hour stays, and so does every delivered file in the archive.
-    Interrupt it whenever you like; the next time goes on. Dagster does the same once a day (schedule tidy_schedule).
+    Interrupt it whenever you like; the next time goes on. Dagster does the same once a day (sensor tidying).
     Exit code 1 if Delta and the ledger disagree afterwards.
 
     **Examples**

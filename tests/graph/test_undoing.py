@@ -6,6 +6,7 @@ The incidents: somebody takes a day back at night and nobody sees in the morning
 
 import json
 import os
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -125,10 +126,17 @@ def test_a_rollback_of_a_range_is_refused(hotel: World) -> None:
 
 
 def test_every_day_what_nothing_returns_to_is_removed(hotel: World) -> None:
-    """By a schedule that runs unless somebody stops it."""
-    assert tidying.default_status is dg.DefaultScheduleStatus.RUNNING
+    """By a sensor that runs unless somebody stops it, once a day however often it ticks."""
+    assert tidying.default_status is dg.DefaultSensorStatus.RUNNING
     repository = hotel.defs.get_repository_def()
-    assert repository.has_schedule_def(tidying.name)
+    assert repository.has_sensor_def(tidying.name)
+    today = engine_of(hotel.home).now_utc().date()
+    yesterday = (today - timedelta(days=1)).isoformat()
+    for cursor, keys in ((None, []), (today.isoformat(), []), (yesterday, [f"tidy-{today}"])):
+        with dg.build_sensor_context(instance=hotel.instance, resources=hotel.defs.resources, cursor=cursor) as context:
+            tick = tidying.evaluate_tick(context)
+        assert [request.run_key for request in tick.run_requests or []] == keys
+        assert tick.cursor == today.isoformat()
     engine = engine_of(hotel.home)
     orphan = engine.store.table(STG).folder / f"date={ONE}" / "sh1-dead-run.parquet"
     orphan.write_bytes(b"half")
