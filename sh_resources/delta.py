@@ -20,8 +20,9 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -68,6 +69,23 @@ class DataFile:
     path: str
     rows: int
     size_bytes: int
+
+
+@dataclass(frozen=True)
+class FoundFile:
+    """A Parquet file that is in a table's folder, whether a commit names it or not.
+
+    Attributes:
+        partition: Partition key that its folder stands for.
+        path: Relative to the table's folder.
+        size_bytes: Its size.
+        written_utc: When it was last written.
+    """
+
+    partition: str
+    path: str
+    size_bytes: int
+    written_utc: datetime
 
 
 @dataclass(frozen=True)
@@ -177,9 +195,32 @@ class PartitionedDelta:
             return {f.partition: f for f in pool.map(write, files)}
 
     def unstage(self, paths: Iterable[str]) -> None:
-        """Remove staged files that no commit will ever name; missing ones are fine."""
+        """Remove files that no commit names, and none will ever name; missing ones are fine."""
         for path in paths:
             (self.folder / path).unlink(missing_ok=True)
+
+    def found(self, partitions: Collection[str] | None = None) -> list[FoundFile]:
+        """Parquet files that are in the table's folder, in order of their path; the log's are none of them.
+
+        Args:
+            partitions: Partitions to look at; None looks at all that have a folder.
+        """
+        if partitions is None:
+            columns = self.partitions.columns
+            nested = self.folder.glob("/".join(f"{column}=*" for column in columns)) if columns else ()
+            folders = {self._read_folders(folder.relative_to(self.folder).as_posix()): folder for folder in nested}
+            if not columns:
+                folders = {self._read_folders(""): self.folder}
+        else:
+            folders = {p: (self.folder / self.path_of(p, "any")).parent for p in partitions}
+        files: list[FoundFile] = []
+        for partition, folder in sorted(folders.items()):
+            for path in sorted(folder.glob("*.parquet")):
+                with suppress(FileNotFoundError):  # unstaged since it was listed
+                    seen = path.stat()
+                    written = datetime.fromtimestamp(seen.st_mtime, UTC)
+                    files.append(FoundFile(partition, path.relative_to(self.folder).as_posix(), seen.st_size, written))
+        return files
 
     def commit(
         self, changes: Mapping[str, Change], *, at_utc: datetime, still_mine: StillMine, seen: TableState | None = None
