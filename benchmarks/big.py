@@ -240,8 +240,9 @@ class Big:
     def publish(self, table: Table, keys: Collection[str]) -> None:
         """Publish new content of partitions, computed from what is published upstream."""
         self._turn += 1
-        ledger, delta = self.engine.ledger, self._delta(table)
-        traces, at = self.engine._prepare(table, keys).traces, delta.prepare(keys).transactions  # noqa: SLF001
+        ledger = self.engine.ledger
+        traces = self.engine._prepare(table, keys).traces  # noqa: SLF001
+        at = {key: known.transaction for key, known in ledger.publications.current(table.name, keys).items()}
         tokens = ledger.leases.acquire(table.name, keys, "bench", NOW, 3600)
         written = {key: self._content(table, key, self._turn) for key in keys}
         looked, recipe = ledger.serials.now(), self.engine.recipe(table.name)

@@ -82,7 +82,9 @@ class Watch:
         swept = sweep or due_again
         changes = self.book.changes(None if swept else self._serial)
         suspected = self._sweep(now_utc.date()) if swept else self._changed(changes, now_utc.date())
-        occupied = _together(busy, self.book.leased())
+        # Where nothing is stale, nor may become so, it is of no account who works on what: an idle tick asks one thing.
+        concerned = any(map(any, (suspected.values(), self._asked.values(), self._stale.values())))
+        occupied = _together(busy, self.book.leased()) if concerned else {}
         looked = self._look(_together(suspected, self._returned(occupied)), now_utc.date())
         self._serial = changes.serial
         if swept:
@@ -163,8 +165,10 @@ class Watch:
     # ---- what is decided
 
     def _decide(self, now_utc: datetime, occupied: Keys, tables: frozenset[str] | None) -> Decision:
-        today, paused = now_utc.date(), frozenset(self.book.paused())
         stale = {name: found for name, found in self._stale.items() if found}
+        if not stale:
+            return Decision({}, {}, {}, swept=False, suspected=0)
+        today, paused = now_utc.date(), frozenset(self.book.paused())
         free = {
             (name, key): why
             for name, found in stale.items()
