@@ -23,7 +23,7 @@ from sh_core.graph import Graph
 from sh_core.mapping import width
 from sh_core.outcome import Busy, Outcome, Reused, Waiting
 from sh_core.reading import recipe
-from sh_core.records import ArrivalShare, Settlement, Snapshot
+from sh_core.records import ArrivalShare
 from sh_core.staleness import Astray, Look, Stale, compare
 from sh_core.table import Table, Transform
 from sh_core.trace import Trace
@@ -34,6 +34,7 @@ from sh_resources.computing import Computed, Prepared, prepare_raw, prepare_tran
 from sh_resources.delta import DataFile
 from sh_resources.landing import Delivered, LandingZone
 from sh_resources.ledger import Ledger
+from sh_resources.ledger.publications import Recorded
 from sh_resources.publisher import Candidate, Claim, Publisher
 from sh_resources.raw import reader_version
 from sh_resources.store import Store
@@ -131,13 +132,12 @@ class Engine:
         stale, waiting = dict[str, Stale](), dict[str, tuple[str, ...]]()
         for keys in _chunks(partitions, LOOKED_AT):
             prepared = self._prepare(table, keys)
-            before = self.ledger.publications.settlements(name, prepared.traces.keys())
-            known = self.ledger.publications.current(name, prepared.traces.keys())
-            live = self.store.table(table).state().files
+            recorded = self.ledger.publications.recorded(name, prepared.traces.keys())
+            live = self.store.table(table).files(prepared.traces.keys())
             due = [
                 key
                 for key, trace in prepared.traces.items()
-                if not _is_settled(trace, before.get(key), known.get(key), live.get(key))
+                if not _is_settled(trace, recorded.get(key), live.get(key))
             ]
             traces = self.ledger.publications.traces(name, due)
             for key in due:
@@ -208,7 +208,8 @@ class Engine:
         due = []
         for key, trace in prepared.traces.items():
             settled, snapshot = before.get(key), claim.known.get(key)
-            if settled is None or force or not _is_settled(trace, settled, snapshot, claim.state.files.get(key)):
+            recorded = settled and (settled.trace_digest, snapshot.path if snapshot else None)
+            if settled is None or force or not _is_settled(trace, recorded, claim.state.files.get(key)):
                 due.append(key)
             else:
                 root = snapshot.version.root if snapshot else None
@@ -246,10 +247,9 @@ class Engine:
         }
 
 
-def _is_settled(trace: Trace, before: Settlement | None, known: Snapshot | None, live: DataFile | None) -> bool:
+def _is_settled(trace: Trace, recorded: Recorded | None, live: DataFile | None) -> bool:
     """Whether nothing changed since the last decision; where Delta was changed behind the ledger's back, it did."""
-    agree = (known.path if known else None) == (live.path if live else None)
-    return before is not None and before.trace_digest == trace.digest and agree
+    return recorded == (trace.digest, live.path if live else None)
 
 
 def _chunks(keys: Iterable[str], size: int) -> Iterator[list[str]]:
