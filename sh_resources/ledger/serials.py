@@ -56,7 +56,7 @@ class Serials:
             partitions.c.table_name == table
         )
         with self._database.read() as connection:
-            return [tuple(row) for row in connection.execute(query)]
+            return [tuple(row) for row in connection.execute(query).all()]
 
     def arrivals(self, feed: str) -> list[tuple[str, int]]:
         """Per partition of a feed for which a file came, the serial of the newest."""
@@ -66,7 +66,7 @@ class Serials:
             .group_by(arrivals.c.partition_key)
         )
         with self._database.read() as connection:
-            return [(key, int(serial)) for key, serial in connection.execute(query)]
+            return [(key, int(serial)) for key, serial in connection.execute(query).all()]
 
     def acknowledge(self, table: str, keys: Collection[str], looked: int, recipe: int) -> None:
         """Note that settled partitions were looked at and found up to date, as of a serial.
