@@ -6,6 +6,8 @@ with (``sh_defs``). Invariant: Dagster's event log mirrors the ledger and is nev
 
     build.py            a graph of tables → asset definitions; the body of each is a handful of calls
       describing.py     declarations in Dagster's words: partitions, columns, checks, code versions
+      automation.py     the condition `due` and the sensors that request what a decider names
+        in_progress.py    which partitions runs and backfills have yet to deal with
       telling.py        outcomes in Dagster's events: materializations and check evaluations
       wording.py        what people read: sentences on checks, why a run failed
       dagster_private.py  everything not public in Dagster that this project touches, except

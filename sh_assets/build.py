@@ -38,7 +38,7 @@ class Request(dg.Config):
 
 
 def build(
-    graph: Graph, folder: Callable[[Table], Path], on_outcome: OnOutcome | None = None
+    graph: Graph, folder: Callable[[Table], Path], on_outcome: OnOutcome | None = None, *, automated: bool = False
 ) -> list[dg.AssetsDefinition | dg.AssetSpec]:
     """Every table and feed of a graph as an asset, with a check per rule.
 
@@ -46,18 +46,20 @@ def build(
         graph: The declared tables.
         folder: Where a table's Delta files are.
         on_outcome: Told what became of each partition, before Dagster is.
+        automated: Whether Dagster requests what is due; it takes the sensors of ``automation`` to do so.
 
     Returns:
         Definitions that need an ``Engine`` as the resource ``engine``.
     """
     feeds = [describe_feed(t.feed) for t in graph.tables if t.feed is not None]
-    return [*feeds, *(_asset(table, graph, folder(table), on_outcome) for table in graph.tables)]
+    specs = {t: describe_table(t, graph, folder(t), automated=automated) for t in graph.tables}
+    return [*feeds, *(_asset(table, spec, on_outcome) for table, spec in specs.items())]
 
 
-def _asset(table: Table, graph: Graph, folder: Path, on_outcome: OnOutcome | None) -> dg.AssetsDefinition:
+def _asset(table: Table, spec: dg.AssetSpec, on_outcome: OnOutcome | None) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=table.name,
-        specs=[describe_table(table, graph, folder)],
+        specs=[spec],
         check_specs=describe_checks(table),
         can_subset=True,  # checks can be deselected, and run alone
         backfill_policy=dg.BackfillPolicy.single_run(),

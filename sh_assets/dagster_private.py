@@ -6,20 +6,30 @@ writing many events at once (``dagster_events``). Does not belong here: anything
 ``pyproject.toml``.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+import logging
+import warnings
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import dagster as dg
+from dagster._core.asset_graph_view.entity_subset import EntitySubset
 from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as Target,
 )
+from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.job_base import InMemoryJob
+from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.execution.api import execute_run_iterator
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.instance.ref import InstanceRef
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from typing_extensions import override
 
 from sh_assets.dagster_events import one_transaction
 from sh_core.partitions import WHOLE
@@ -216,3 +226,148 @@ def run_here(
         pass
     ended = instance.get_run_by_id(run.run_id)
     return InProcessRun(run.run_id, ended is not None and ended.is_success)
+
+
+# ---- automation
+
+AssetGraph = BaseAssetGraph[Any]
+"""All assets of a code location, as a tick knows them."""
+
+NOT_FINISHED: Sequence[dg.DagsterRunStatus] = NOT_FINISHED_STATUSES
+"""Statuses of runs that are not over; with runs that nobody has launched yet."""
+
+_ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
+
+
+@dataclass(frozen=True)
+class Tick:
+    """One evaluation of a sensor.
+
+    Attributes:
+        sensor: Name of the sensor.
+        id: Dagster's number of the tick, under which the web interface keeps evaluations, and which runs and backfills
+            carry in their tag ``dagster/asset_evaluation_id``; 0 where no daemon evaluates.
+        instance: Dagster's storage.
+        graph: All assets.
+    """
+
+    sensor: str
+    id: int
+    instance: dg.DagsterInstance
+    graph: AssetGraph
+
+
+class AskingSensor(dg.AutomationConditionSensorDefinition):
+    """An automation sensor that asks, once per tick, before Dagster evaluates the conditions of its assets one by one.
+
+    Dagster tells a condition neither which tick it is evaluated in nor which other assets are.
+
+    Args:
+        name: Of the sensor.
+        ask: Told the tick; returns what holds while its conditions are evaluated.
+        options: Those of ``AutomationConditionSensorDefinition``.
+    """
+
+    def __init__(self, name: str, *, ask: Callable[[Tick], AbstractContextManager[None]], **options: Any) -> None:  # noqa: ANN401
+        # A condition that is not Dagster's own exists in the code location only: in the daemon it would silently be
+        # none at all.
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            super().__init__(name, use_user_code_server=True, **options)
+        self._ask = ask
+
+    @override
+    def evaluate_tick(self, context: dg.SensorEvaluationContext) -> SensorExecutionData:
+        if context.repository_def is None:
+            msg = f"sensor {self.name} is evaluated without definitions: give the context its repository_def"
+            raise ValueError(msg)
+        tick = Tick(self.name, _tick_id(context), context.instance, context.repository_def.asset_graph)
+        with self._ask(tick):
+            return super().evaluate_tick(context)
+
+
+def _tick_id(context: dg.SensorEvaluationContext) -> int:
+    """The daemon names the log of a tick (repository, sensor, tick), and says nowhere else which tick it is."""
+    last = (context.log_key or ["0"])[-1]
+    return int(last) if last.isdigit() else 0
+
+
+def ask_here(defs: dg.Definitions, instance: dg.DagsterInstance) -> dict[dg.AssetKey, set[str]]:
+    """Evaluate the automation sensors of definitions in this process, and say what they request, by asset.
+
+    Nothing is launched, and nothing of it is kept in Dagster's storage: what is requested is whoever asks to run.
+    """
+    repository = defs.get_repository_def()
+    asked: dict[dg.AssetKey, set[str]] = {}
+    for sensor in repository.sensor_defs:
+        if isinstance(sensor, AskingSensor):
+            context = dg.build_sensor_context(instance=instance, repository_def=repository)
+            context.log.setLevel(logging.WARNING)  # it names every partition on the terminal
+            for request in sensor.evaluate_tick(context).run_requests or ():
+                for asset, keys in _requested(request):
+                    asked.setdefault(asset, set()).update(keys)
+    return asked
+
+
+def _requested(request: dg.RunRequest) -> Iterator[tuple[dg.AssetKey, Collection[str]]]:
+    subset = request.asset_graph_subset
+    if subset is None:
+        keys = {WHOLE if request.partition_key is None else request.partition_key}
+        yield from ((asset, keys) for asset in request.asset_selection or ())
+        return
+    for asset, partitions in subset.partitions_subsets_by_asset_key.items():
+        yield asset, set(partitions.get_partition_keys())
+    for asset in subset.non_partitioned_asset_keys:
+        yield asset, {WHOLE}
+
+
+def subset_of(context: dg.AutomationContext[dg.AssetKey], keys: Collection[str]) -> EntitySubset[dg.AssetKey]:
+    """Those of some partitions of the asset in question that Dagster knows, as conditions return them."""
+    view, partitions = context.asset_graph_view, context.partitions_def
+    if not keys:
+        return context.get_empty_subset()
+    everything = view.get_full_subset(key=context.key)
+    if partitions is None:
+        return everything
+    wanted = view.get_subset_from_partition_keys(context.key, partitions, set(keys))
+    return everything.compute_intersection(wanted)
+
+
+def awaited(instance: dg.DagsterInstance, graph: AssetGraph) -> Iterator[tuple[dg.AssetKey, Collection[str]]]:
+    """Partitions that backfills were asked for and have launched no run for yet, by asset.
+
+    Those with a run are in progress as long as their run is, whatever the backfill knows of it: it looks every half
+    minute only. Those downstream of a failed one will get no run.
+    """
+    for backfill in instance.get_backfills(BulkActionsFilter(statuses=_ACTIVE)):
+        if not backfill.is_asset_backfill:
+            continue
+        data = backfill.get_asset_backfill_data(graph)
+        left = data.target_subset - data.requested_subset - data.failed_and_downstream_subset
+        for asset, partitions in left.partitions_subsets_by_asset_key.items():
+            yield asset, set(partitions.get_partition_keys())
+        for asset in left.non_partitioned_asset_keys:
+            yield asset, {WHOLE}
+
+
+# ---- the daemon
+
+
+def run_daemon(arguments: Sequence[str], *, sensors_every_s: float, backfills_every_s: float) -> None:
+    """Be ``dagster-daemon``, and look round more often than it does.
+
+    Dagster looks for sensors every 5 s and at each backfill every 30 s, which no setting changes: a backfill waits for
+    half a minute before its first run, and again before each run that needs another one's outcome.
+
+    Args:
+        arguments: Those of the command ``dagster-daemon``.
+        sensors_every_s: Seconds between two looks for sensors whose interval is over.
+        backfills_every_s: Seconds between two looks at each backfill.
+    """
+    # Only the daemon's own process needs these.
+    from dagster._daemon import controller, sensor  # noqa: PLC0415
+    from dagster._daemon.cli import create_dagster_daemon_cli  # noqa: PLC0415
+
+    controller.DEFAULT_DAEMON_INTERVAL_SECONDS = backfills_every_s  # type: ignore[assignment]  # read at each look
+    sensor.MIN_INTERVAL_LOOP_TIME = sensors_every_s  # type: ignore[assignment]
+    create_dagster_daemon_cli().main(list(arguments), prog_name="dagster-daemon", obj={})

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from sh_assets.automation import due
 from sh_assets.introducing import introduction
 from sh_assets.keys import feed_key, partition_mapping, partitions_definition, table_key, windows
 from sh_assets.schemas import feed_schema, table_lineage, table_schema
@@ -55,13 +56,14 @@ def describe_feed(feed: Feed) -> dg.AssetSpec:
     )
 
 
-def describe_table(table: Table, graph: Graph, folder: Path) -> dg.AssetSpec:
+def describe_table(table: Table, graph: Graph, folder: Path, *, automated: bool = False) -> dg.AssetSpec:
     """A table as an asset that logs its own materializations.
 
     Args:
         table: The declaration.
         graph: Where its inputs are declared.
         folder: Where its Delta table is.
+        automated: Whether Dagster requests what is due of it.
     """
     contract, lineage = table.contract, table_lineage(table, graph)
     return dg.AssetSpec(
@@ -75,6 +77,7 @@ def describe_table(table: Table, graph: Graph, folder: Path) -> dg.AssetSpec:
         partitions_def=partitions_definition(table.partitions),
         code_version=spec_version(table),
         skippable=True,
+        automation_condition=due() if automated else None,
         metadata={
             "dagster/column_schema": table_schema(table, graph),
             **({"dagster/column_lineage": lineage} if lineage else {}),

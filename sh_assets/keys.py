@@ -24,6 +24,12 @@ def table_key(name: str) -> dg.AssetKey:
     return dg.AssetKey([name])
 
 
+def table_name(key: dg.AssetKey) -> str:
+    """Name of the table that an asset is."""
+    (name,) = key.path
+    return name
+
+
 def feed_key(feed: Feed) -> dg.AssetKey:
     """The external asset that a feed is."""
     return dg.AssetKey(["landing", feed.name])

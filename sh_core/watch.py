@@ -13,7 +13,7 @@ One tick:
     → the others are due
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 
@@ -26,6 +26,9 @@ from sh_core.policy import Held, Hold, Policy
 from sh_core.staleness import Stale
 from sh_core.suspects import linked, named, serials, standings, suspects
 from sh_core.table import Table
+
+Within = Callable[[str, str], bool]
+"""Whether a partition of a table is meant."""
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,14 @@ class Watch:
     _waits_since: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
     def tick(
-        self, now_utc: datetime, busy: Keys, by: str, tables: Collection[str] | None = None, *, sweep: bool = False
+        self,
+        now_utc: datetime,
+        busy: Keys,
+        by: str,
+        tables: Collection[str] | None = None,
+        *,
+        within: Within | None = None,
+        sweep: bool = False,
     ) -> Decision:
         """Decide what is to be requested now, and note it.
 
@@ -75,21 +85,25 @@ class Watch:
             now_utc: Current time, aware.
             busy: Partitions requested of Dagster, or running there; not to be requested twice.
             by: Who asks, for the record.
-            tables: Of which tables something may be requested; None for all.
+            tables: Of which tables something may be requested now; the others wait for their turn, and what reads them
+                for them. None for all.
+            within: Whether a partition of a table counts; what lies outside is left as it is, and nobody waits for it.
+                None for everything.
             sweep: Look at everything, whatever is remembered.
         """
-        due_again = self._swept_utc is None or now_utc - self._swept_utc >= timedelta(seconds=self.policy.sweep_s)
-        swept = sweep or due_again
+        swept = sweep or self._is_to_sweep(now_utc)
+        if not swept and self._is_quiet():
+            return Decision({}, {}, {}, swept=False, suspected=0)
+        # Who works on what comes first: whoever ends after that is held back once more, and whoever ended before it has
+        # left its decision among the changes. The other way round, what was settled in between would be asked for again.
+        occupied = _together(busy, self.book.leased())
         changes = self.book.changes(None if swept else self._serial)
         suspected = self._sweep(now_utc.date()) if swept else self._changed(changes, now_utc.date())
-        # Where nothing is stale, nor may become so, it is of no account who works on what: an idle tick asks one thing.
-        concerned = any(map(any, (suspected.values(), self._asked.values(), self._stale.values())))
-        occupied = _together(busy, self.book.leased()) if concerned else {}
         looked = self._look(_together(suspected, self._returned(occupied)), now_utc.date())
         self._serial = changes.serial
         if swept:
             self._swept_utc = now_utc
-        decision = self._decide(now_utc, occupied, frozenset(tables) if tables is not None else None)
+        decision = self._decide(now_utc, occupied, frozenset(tables) if tables is not None else None, within)
         requests = [Request(t, key, s) for t, found in decision.due.items() for key, s in found.items()]
         if requests:
             self.book.request(requests, by, now_utc)
@@ -98,6 +112,19 @@ class Watch:
         return replace(decision, swept=swept, suspected=looked)
 
     # ---- what is looked at
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing is stale, nothing was asked for, and nothing has happened since: it takes one question."""
+        if any(self._stale.values()) or any(self._asked.values()):
+            return False
+        return self.book.changes(self._serial).serial == self._serial
+
+    def _is_to_sweep(self, now_utc: datetime) -> bool:
+        """Whether it is time to look at everything: now and then, and on a new day, which declares new partitions."""
+        last = self._swept_utc
+        if last is None or last.date() != now_utc.date():
+            return True
+        return now_utc - last >= timedelta(seconds=self.policy.sweep_s)
 
     def _sweep(self, today: date) -> dict[str, set[str]]:
         """Everything that may be stale; what was remembered is forgotten."""
@@ -164,11 +191,16 @@ class Watch:
 
     # ---- what is decided
 
-    def _decide(self, now_utc: datetime, occupied: Keys, tables: frozenset[str] | None) -> Decision:
-        stale = {name: found for name, found in self._stale.items() if found}
-        if not stale:
-            return Decision({}, {}, {}, swept=False, suspected=0)
-        today, paused = now_utc.date(), frozenset(self.book.paused())
+    def _decide(
+        self, now_utc: datetime, occupied: Keys, tables: frozenset[str] | None, within: Within | None
+    ) -> Decision:
+        stale = {
+            name: {key: why for key, why in found.items() if within is None or within(name, key)}
+            for name, found in self._stale.items()
+            if found
+        }
+        today, paused = now_utc.date(), frozenset(self.book.paused() if any(stale.values()) else ())
+        patience = timedelta(seconds=self.policy.patience_s)
         free = {
             (name, key): why
             for name, found in stale.items()
@@ -180,6 +212,7 @@ class Watch:
         due: dict[str, dict[str, Stale]] = {}
         held: dict[str, dict[str, Held]] = {}
         unsettled: dict[str, Flags] = {}
+        waiting: dict[tuple[str, str], datetime] = {}
         for table in self.graph.tables:
             name = table.name
             found, busy = stale.get(name, {}), occupied.get(name, ())
@@ -190,10 +223,12 @@ class Watch:
             place = places(table.partitions, today)
             for key, why in sorted(found.items()):
                 hold = self._hold(tries.get((name, key)), now_utc, busy=key in busy, paused=name in paused)
-                if hold is None and behind is not None and behind[place[key]] and self._patient(name, key, now_utc):
-                    hold = Held(Hold.ANCESTOR)
+                if hold is None and behind is not None and behind[place[key]]:
+                    since = self._waits_since.get((name, key), now_utc)
+                    if now_utc - since < patience:
+                        waiting[name, key] = since
+                        hold = Held(Hold.ANCESTOR, since + patience)
                 if hold is None:
-                    self._waits_since.pop((name, key), None)
                     if tables is None or name in tables:
                         due.setdefault(name, {})[key] = why
                 else:
@@ -202,6 +237,8 @@ class Watch:
                     blocking.add(key)
             flags = _flags(table, blocking, today)
             unsettled[name] = flags if behind is None else flags | behind
+        # Who waits no more is forgotten: to wait again later is another wait.
+        self._waits_since = waiting
         return Decision(due, held, stale, swept=False, suspected=0)
 
     def _behind(self, table: Table, unsettled: Mapping[str, Flags], today: date) -> Flags | None:
@@ -225,10 +262,6 @@ class Watch:
             if now_utc < again:
                 return Held(Hold.BACKING_OFF, again)
         return None
-
-    def _patient(self, name: str, key: str, now_utc: datetime) -> bool:
-        since = self._waits_since.setdefault((name, key), now_utc)
-        return now_utc - since < timedelta(seconds=self.policy.patience_s)
 
 
 def _flags(table: Table, keys: Iterable[str], today: date) -> Flags:

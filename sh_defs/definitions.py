@@ -9,14 +9,20 @@ from functools import cache
 
 import dagster as dg
 
+from sh_assets.automation import Decider, sensors
 from sh_assets.build import ENGINE, OnOutcome, build
+from sh_assets.deciding import WatchDecider
 from sh_core.graph import Graph
+from sh_core.watch import Watch
 from sh_defs.declaring import declared_graph
 from sh_resources import settings as environment
+from sh_resources.book import LedgerBook
+from sh_resources.clock import SystemClock
 from sh_resources.engine import Engine
 from sh_resources.settings import Settings
 from sh_resources.store import Store
 from sh_resources.wiring import open_engine
+from sh_sensors.arrivals import arrivals
 from sh_sensors.recovery import recovery
 
 
@@ -27,23 +33,31 @@ def defs() -> dg.Definitions:
     return definitions(declared_graph(settings.tables_module), settings)
 
 
-def definitions(graph: Graph, settings: Settings, on_outcome: OnOutcome | None = None) -> dg.Definitions:
+def definitions(
+    graph: Graph, settings: Settings, on_outcome: OnOutcome | None = None, decider: Decider | None = None
+) -> dg.Definitions:
     """Everything that Dagster needs to know of a graph.
 
     Args:
         graph: The declared tables.
         settings: Where their state is.
         on_outcome: Told what became of each partition, in the process that computes it.
+        decider: Knows what is due, for Dagster to request it; None takes a watch of the ledger.
     """
-    store = Store(settings.home, graph)
+    store, clock = Store(settings.home, graph), SystemClock()
 
     @cache
     def engine() -> Engine:
         return open_engine(settings, graph)
 
+    @cache
+    def watch() -> Watch:
+        return Watch(graph, LedgerBook(engine(), clock))
+
+    tables = [table.name for table in graph.tables]
     return dg.Definitions(
-        assets=build(graph, lambda table: store.table(table).folder, on_outcome),
-        sensors=[recovery],
+        assets=build(graph, lambda table: store.table(table).folder, on_outcome, automated=True),
+        sensors=[arrivals, recovery, *sensors(tables, decider or WatchDecider(watch, clock))],
         resources={
             ENGINE: dg.ResourceDefinition(lambda _: engine(), description="One per process; holds the ledger open.")
         },

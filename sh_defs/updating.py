@@ -7,9 +7,10 @@ again, or starting two at once, gives what one undisturbed update gives.
 """
 
 import shutil
+import sys
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from datetime import date
@@ -20,10 +21,14 @@ import dagster as dg
 from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
+from sh_assets.dagster_private import ask_here
+from sh_assets.deciding import WatchDecider
 from sh_assets.wording import SHOWN, not_published, word
 from sh_core.errors import SelfHealError
 from sh_core.outcome import Outcome, awaited
+from sh_core.policy import Hold, Policy
 from sh_core.table import Table
+from sh_core.watch import Watch
 from sh_defs.declaring import declared_graph, refuse_other_tables
 from sh_defs.definitions import definitions
 from sh_defs.facts.report import Report, Run, gather
@@ -35,6 +40,7 @@ from sh_defs.running import Ran, run_table
 from sh_defs.shown import terminal
 from sh_defs.shown.json_form import write_json
 from sh_defs.shown.page import write_page
+from sh_resources.book import LedgerBook
 from sh_resources.clock import SystemClock
 from sh_resources.engine import Engine
 from sh_resources.settings import Settings
@@ -44,6 +50,18 @@ _FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 
 LONG_AGO = date(1900, 1, 1)
 """Before the first partition of anything."""
+
+AT_ONCE = Policy(most_tries=sys.maxsize, first_pause_s=0.0)
+"""A person who asks is not told to wait because of what failed before."""
+
+MOST_TRIES = 3
+"""Runs of one partition in one update; what is due again after that goes round in circles."""
+
+LOOK_AGAIN_S = 0.2
+"""Seconds between looks at what another process works on."""
+
+ASKED_WHY = 32
+"""Waiting partitions of a table that are asked what they wait for."""
 
 STRAYS_SHOWN = 5
 """Files under wrong names that are named."""
@@ -114,6 +132,7 @@ class Update:
     runs: list[Run] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     _waiting: set[str] = field(default_factory=set)
+    _tried: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     @contextmanager
     def timed(self, part: str) -> Iterator[None]:
@@ -125,7 +144,7 @@ class Update:
             self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - started
 
     def bring_up_to_date(self, first: date, last: date) -> None:
-        """Run, table by table, those partitions that need it.
+        """Run what automation asks for, until it asks for nothing more.
 
         Args:
             first: First day looked at.
@@ -134,31 +153,75 @@ class Update:
         Raises:
             RunError: If something else than the data failed; what was published until then stays.
         """
+        graph, clock = self.engine.graph, SystemClock()
+        spans = {table.name: table.partitions.between(first, last) for table in graph.tables}
+        meant = {name: frozenset(keys) for name, keys in spans.items()}
+        watch = Watch(graph, LedgerBook(self.engine, clock), AT_ONCE)
+        decider = WatchDecider(lambda: watch, clock, lambda name, key: key in meant[name])
         told: dict[str, Outcome] = {}
-        tally = Tally(0)
+        tallies = {name: Tally(len(keys), before=len(self._settled(name, keys))) for name, keys in spans.items()}
 
         def on_outcome(table: Table, outcome: Outcome) -> None:
             told[outcome.partition] = outcome
-            tally.add(word(outcome), outcome)
-            self.watcher.update(table.name, tally)
+            tallies[table.name].add(word(outcome), outcome)
+            self.watcher.update(table.name, tallies[table.name])
 
-        defs = definitions(self.engine.graph, self.settings, on_outcome)
-        for table in (table for station in self.engine.graph.stations for table in station):
-            told.clear()
-            keys = table.partitions.between(first, last)
-            self.watcher.update(table.name, Tally(len(keys)))
-            with self.timed(table.name):
-                look = self.engine.look(table.name, keys)
-                tally = Tally(len(keys), before=len(keys) - len(look.stale) - len(look.waiting))
-                tally.outcomes["waiting"] = len(look.waiting)
-                self.watcher.update(table.name, tally)
-                for ran in self._run(defs, table, tuple(look.stale)):
-                    self.stop_if_told()
-                    if not ran.success:
-                        self._refuse_failure(table, ran, told)
-                    self.runs.append(self._as_told(table, ran, told))
-            self.watcher.finish(table.name, tally, self.seconds[table.name])
-            self._note_waiting(table, look.waiting)
+        defs = definitions(graph, self.settings, on_outcome, decider)
+        self.engine.take_in(clock.now_utc().date())
+        done = set[str]()
+        while asked := self._asked(defs, decider):
+            for table in (table for table in graph.tables if table.name in asked):
+                told.clear()
+                again = self._settled(table.name, asked[table.name])
+                tallies[table.name].before -= len(again)
+                self.watcher.update(table.name, tallies[table.name])
+                with self.timed(table.name):
+                    for ran in self._run(defs, table, asked[table.name]):
+                        self.stop_if_told()
+                        if not ran.success:
+                            self._refuse_failure(table, ran, told)
+                        self.runs.append(self._as_told(table, ran, told))
+                self.watcher.finish(table.name, tallies[table.name], self.seconds[table.name])
+                done.add(table.name)
+        for table in graph.tables:
+            self._finish(table, spans[table.name], tallies[table.name], told_before=table.name in done)
+
+    def _settled(self, name: str, keys: Collection[str]) -> frozenset[str]:
+        """Partitions about which something was ever decided."""
+        return frozenset(keys).intersection(key for key, *_ in self.engine.ledger.serials.standings(name))
+
+    def _asked(self, defs: dg.Definitions, decider: WatchDecider) -> dict[str, tuple[str, ...]]:
+        """What automation asks for now, by table; nothing once it is quiet.
+
+        What another process works on, or died on a moment ago, is waited for as long as its lease may last.
+        """
+        until = time.monotonic() + self.engine.patience_s
+        while True:
+            with self.timed("automation"):
+                asked = {asset.path[0]: tuple(sorted(keys)) for asset, keys in ask_here(defs, self.instance).items()}
+            held = decider.decided.held if decider.decided is not None else {}
+            busy = any(why.hold is Hold.BUSY for found in held.values() for why in found.values())
+            if asked or not busy or time.monotonic() > until:
+                break
+            self.stop_if_told()
+            time.sleep(LOOK_AGAIN_S)
+        for name, keys in asked.items():
+            self._tried.update((name, key) for key in keys)
+        often = [place for place, count in self._tried.items() if count > MOST_TRIES]
+        if often:
+            name, key = often[0]
+            msg = f"{name}[{key}] was run {MOST_TRIES} times and is due again. {_advice(self.settings)}"
+            raise RunError(msg)
+        return asked
+
+    def _finish(self, table: Table, keys: Sequence[str], tally: Tally, *, told_before: bool) -> None:
+        """Say what is left of a table: partitions that wait for something."""
+        left = [key for key in keys if key not in self._settled(table.name, keys)]
+        tally.outcomes["waiting"] = len(left)
+        if left or not told_before:
+            self.watcher.finish(table.name, tally, self.seconds.get(table.name, 0.0))
+        self._note_waiting(self.engine.look(table.name, left[:ASKED_WHY]).waiting)
+        self._waiting.update(f"{table.name}[{key}]" for key in left)
 
     def note_strays(self) -> None:
         """Say what has landed under a name that no feed takes: nobody would ever look at it."""
@@ -177,12 +240,11 @@ class Update:
         if len(strays) > STRAYS_SHOWN:
             self.watcher.note(f"and {len(strays) - STRAYS_SHOWN:,} more in landing/")
 
-    def _note_waiting(self, table: Table, waiting: Mapping[str, Sequence[str]]) -> None:
+    def _note_waiting(self, waiting: Mapping[str, Sequence[str]]) -> None:
         """Say what the first partition waits for, unless that waits itself and was said before."""
         causes = ((key, missing) for key, missing in waiting.items() if not self._waiting.issuperset(missing))
         for key, missing in islice(causes, 1):
             self.watcher.note(f"  {key} waits for {awaited(missing, SHOWN)}")
-        self._waiting.update(f"{table.name}[{key}]" for key in waiting)
 
     def report(self, span: Sequence[str] = ()) -> Report:
         """Read back what there is.

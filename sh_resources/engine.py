@@ -76,7 +76,7 @@ class Engine:
                 more than the length of a lease, so that a run that was killed a moment ago holds nobody up.
         """
         self.graph, self.store, self.ledger = graph, store, ledger
-        self.landing, self._publisher, self._clock, self._patience_s = landing, publisher, clock, patience_s
+        self.landing, self.patience_s, self._publisher, self._clock = landing, patience_s, publisher, clock
         self._seen: dict[tuple[str, str], Delivered] = {}
 
     def materialize(
@@ -108,7 +108,7 @@ class Engine:
             outcomes = self._settle(table, keys, run_id, force=force)
             busy += [key for key in keys if key not in outcomes]
             yield from outcomes.values()
-        deadline = self._clock.now_utc() + timedelta(seconds=self._patience_s)
+        deadline = self._clock.now_utc() + timedelta(seconds=self.patience_s)
         while busy and self._clock.now_utc() < deadline:
             self._clock.sleep(LOOK_AGAIN_S)
             outcomes = self._settle(table, busy, run_id, force=force)

@@ -1,0 +1,301 @@
+"""Automation tick by tick, as the daemon has the code location evaluate it, but without a daemon."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.asset_selection import AssetSelection
+from dagster._core.definitions.automation_condition_sensor_definition import MAX_ENTITIES
+from dagster._core.definitions.declarative_automation.serialized_objects import AutomationConditionEvaluation
+from dagster._core.definitions.sensor_definition import SensorExecutionData, SensorType
+from dagster._core.execution.backfill import PartitionBackfill
+from dagster._core.remote_representation.external_data import RepositorySnap
+from dagster._core.storage.dagster_run import DagsterRunStatus
+from dagster._serdes import deserialize_value, serialize_value
+from dagster._time import get_current_timestamp
+
+from sh_assets.automation import MOST, Busy, due, sensors
+from sh_core.decision import Decision, Hold
+from sh_core.partitions import WHOLE
+from sh_defs.definitions import definitions
+from sh_resources import settings
+from tests.graph.domain import GRAPH, KEYS, MART, RAW, STG
+
+DAILY = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-12-31")
+WEEKLY = dg.WeeklyPartitionsDefinition("2024-01-01", day_offset=1, end_date="2024-12-30")
+
+# Dagster itself calls it when it checks a request for a backfill.
+pytestmark = pytest.mark.filterwarnings("ignore:Function `AssetSelection.keys` is deprecated")
+
+
+@dataclass
+class Memory:
+    """A decider that wants what it is told to, but for what is in progress."""
+
+    want: dict[str, dict[str, tuple[str, ...]]] = field(default_factory=dict)
+    held: dict[str, dict[str, Hold]] = field(default_factory=dict)
+    asked: list[tuple[frozenset[str], int, Busy]] = field(default_factory=list)
+
+    def decide(self, tables: frozenset[str], evaluation_id: int, busy: Busy) -> Mapping[str, Decision]:
+        self.asked.append((tables, evaluation_id, busy))
+        return {
+            table: Decision(
+                {k: why for k, why in self.want.get(table, {}).items() if k not in busy.get(table, ())},
+                self.held.get(table, {}),
+            )
+            for table in tables & {*self.want, *self.held}
+        }
+
+    def wants(self, **tables: Sequence[str]) -> None:
+        self.want = {table: dict.fromkeys(keys, ("code changed",)) for table, keys in tables.items()}
+
+
+@dataclass(frozen=True)
+class Location:
+    """A code location whose tables a ``Memory`` decides about."""
+
+    decider: Memory
+    defs: dg.Definitions
+    instance: dg.DagsterInstance
+
+    def sensors(self) -> list[dg.SensorDefinition]:
+        found = self.defs.get_repository_def().sensor_defs
+        return sorted((s for s in found if s.name.startswith("due")), key=lambda s: s.name)
+
+    def tick(self, which: int = 0, tick_id: int = 7) -> SensorExecutionData:
+        """One tick, through whatever Dagster serializes it with on its way to the daemon."""
+        context = dg.SensorEvaluationContext(
+            instance_ref=None,
+            last_tick_completion_time=None,
+            last_run_key=None,
+            cursor=None,
+            repository_name="__repository__",
+            instance=self.instance,
+            repository_def=self.defs.get_repository_def(),
+            log_key=["__repository__", "due", str(tick_id)],
+        )
+        with context:
+            told = self.sensors()[which].evaluate_tick(context)
+        return deserialize_value(serialize_value(told), SensorExecutionData)
+
+    def launch(self, told: SensorExecutionData) -> list[dg.DagsterRun]:
+        """What the daemon makes of the answer: a backfill, or runs that nobody executes."""
+        runs = []
+        for request in told.run_requests or []:
+            if request.requires_backfill_daemon():
+                assert request.asset_graph_subset is not None
+                backfill = PartitionBackfill.from_asset_graph_subset(
+                    backfill_id="b1",
+                    backfill_timestamp=get_current_timestamp(),
+                    tags=dict(request.tags),
+                    dynamic_partitions_store=self.instance,
+                    asset_graph_subset=request.asset_graph_subset,
+                    title=None,
+                    description=None,
+                    run_config=None,
+                )
+                self.instance.add_backfill(backfill)
+                continue
+            chosen = frozenset(request.asset_selection or ())
+            tags = dict(request.tags)
+            runs.append(self.run(chosen, tags))
+        return runs
+
+    def run(self, assets: frozenset[dg.AssetKey] | None, tags: Mapping[str, str]) -> dg.DagsterRun:
+        job = self.defs.resolve_implicit_global_asset_job_def()
+        subset = job.get_subset(asset_selection=assets) if assets else job
+        return self.instance.create_run_for_job(subset, asset_selection=assets, tags=tags)
+
+    def end(self, run: dg.DagsterRun, status: DagsterRunStatus = DagsterRunStatus.SUCCESS) -> None:
+        kind = {DagsterRunStatus.SUCCESS: dg.DagsterEventType.RUN_SUCCESS}.get(status, dg.DagsterEventType.RUN_FAILURE)
+        self.instance.report_dagster_event(dg.DagsterEvent(kind.value, run.job_name), run_id=run.run_id)
+
+
+def location(instance: dg.DagsterInstance, tables: Mapping[str, Any]) -> Location:
+    """Assets in a chain, each with its definition of partitions."""
+    decider, before, assets = Memory(), list[str](), []
+    for name, partitions in tables.items():
+
+        @dg.asset(name=name, deps=before, partitions_def=partitions, automation_condition=due())
+        def body() -> None: ...
+
+        before = [name]
+        assets.append(body)
+    return Location(decider, dg.Definitions(assets=assets, sensors=sensors(list(tables), decider)), instance)
+
+
+@pytest.fixture
+def chain(instance: dg.DagsterInstance) -> Location:
+    return location(instance, {"one": DAILY, "two": DAILY, "week": WEEKLY, "all": None})
+
+
+def requested(told: SensorExecutionData) -> list[tuple[set[str], str | None]]:
+    return [
+        ({k.path[0] for k in r.asset_selection or ()}, r.partition_key) if r.asset_selection else (set(), None)
+        for r in told.run_requests or []
+    ]
+
+
+def lines(told: SensorExecutionData, table: str) -> dict[str, Any]:
+    (found,) = (e for e in told.automation_condition_evaluations if e.key == dg.AssetKey(table))
+    return {c.condition_snapshot.name or "": partitions_of(c) for c in found.child_evaluations}
+
+
+def partitions_of(evaluated: AutomationConditionEvaluation[Any]) -> Any:  # noqa: ANN401 - keys, or whether it is true
+    value = evaluated.true_subset.value
+    return value if isinstance(value, bool) else sorted(value.get_partition_keys())
+
+
+def test_nothing_due_requests_nothing(chain: Location) -> None:
+    told = chain.tick()
+    assert told.run_requests == []
+    assert [asked for asked, _, _ in chain.decider.asked] == [frozenset({"one", "two", "week", "all"})]
+
+
+def test_single_partitions_become_runs(chain: Location) -> None:
+    chain.decider.wants(one=["2024-02-29"], week=["2024-02-26"], all=[WHOLE])
+    assert requested(chain.tick()) == [({"all"}, None), ({"week"}, "2024-02-26"), ({"one"}, "2024-02-29")]
+
+
+def test_several_partitions_become_one_backfill_with_what_hangs_on_them(chain: Location) -> None:
+    chain.decider.wants(one=["2024-02-28", "2024-03-01"], two=["2024-03-01"], all=[WHOLE])
+    backfill, run = chain.tick().run_requests or []
+    assert backfill.asset_graph_subset is not None
+    target = {
+        key.path[0]: set(subset.get_partition_keys())
+        for key, subset in backfill.asset_graph_subset.partitions_subsets_by_asset_key.items()
+    }
+    assert target == {"one": {"2024-02-28", "2024-03-01"}, "two": {"2024-03-01"}}
+    assert [k.path[0] for k in run.asset_selection or ()] == ["all"]
+
+
+def test_the_decider_is_told_the_tick_and_dagster_keeps_the_evaluation_under_the_same_number(chain: Location) -> None:
+    """``selfheal`` finds what it decided by the number that the web interface shows."""
+    chain.tick(tick_id=4711)
+    assert [number for _, number, _ in chain.decider.asked] == [4711]
+
+
+def test_what_is_in_progress_is_not_requested_twice(chain: Location) -> None:
+    chain.decider.wants(one=["2024-02-29"], all=[WHOLE])
+    runs = chain.launch(chain.tick())
+    assert [r.status for r in runs] == [DagsterRunStatus.NOT_STARTED] * 2
+    assert chain.tick().run_requests == []
+    assert chain.decider.asked[-1][2] == {"one": {"2024-02-29"}, "all": {WHOLE}}
+    for run in runs:
+        chain.end(run, DagsterRunStatus.FAILURE)
+    assert len(chain.tick().run_requests or []) == 2  # it is still due: the decider, not Dagster, says when to stop
+
+
+def test_what_a_backfill_has_not_launched_yet_is_in_progress(chain: Location) -> None:
+    """The backfill daemon looks every half minute; a tick in between would start a second backfill."""
+    keys = ["2024-02-28", "2024-02-29", "2024-03-04"]
+    chain.decider.wants(one=keys, week=["2024-02-26"], two=keys[:1])
+    chain.launch(chain.tick())
+    assert chain.tick().run_requests == []
+    assert chain.decider.asked[-1][2] == {"one": set(keys), "two": {keys[0]}, "week": {"2024-02-26"}}
+
+
+def test_what_a_range_run_covers_is_in_progress(chain: Location) -> None:
+    chosen = frozenset({dg.AssetKey("one"), dg.AssetKey("two")})
+    span = {
+        "dagster/asset_partition_range_start": "2024-02-28",
+        "dagster/asset_partition_range_end": "2024-03-01",
+        "dagster/backfill": "someone's",
+    }
+    run = chain.run(chosen, span)
+    chain.tick()
+    days = {"2024-02-28", "2024-02-29", "2024-03-01"}
+    assert chain.decider.asked[-1][2] == {"one": days, "two": days}
+    chain.end(run)
+    chain.tick()
+    assert chain.decider.asked[-1][2] == {}
+
+
+def test_a_run_of_everything_is_of_every_table(chain: Location) -> None:
+    """A job that a person launches names no assets."""
+    chain.run(None, {"dagster/partition": "2024-02-26"})
+    chain.tick()
+    day = {"2024-02-26"}
+    assert chain.decider.asked[-1][2] == {"one": day, "two": day, "week": day, "all": {WHOLE}}
+
+
+def test_what_was_lost_is_requested_again(chain: Location) -> None:
+    """Daemon killed between the evaluation and the launch: the next tick finds no run, and asks again."""
+    chain.decider.wants(one=["2024-02-28", "2024-02-29"], all=[WHOLE])
+    first, second = chain.tick(), chain.tick()
+    assert len(first.run_requests or []) == len(second.run_requests or []) == 2
+
+
+def test_a_page_says_per_reason_which_partitions(chain: Location) -> None:
+    chain.decider.want = {
+        "one": {"2024-02-28": ("code changed", "feed changed"), "2024-02-29": ("feed changed",)},
+        "all": {WHOLE: ("first time",)},
+    }
+    chain.decider.held = {"one": {"2024-03-01": Hold.PAUSED, "2024-03-03": Hold.WAITING, "2024-03-02": Hold.PAUSED}}
+    told = chain.tick()
+    assert lines(told, "one") == {
+        "code changed": ["2024-02-28"],
+        "feed changed": ["2024-02-28", "2024-02-29"],
+        "not now: paused": ["2024-03-01", "2024-03-02"],
+        "not now: waiting for an input": ["2024-03-03"],
+    }
+    assert lines(told, "all") == {"first time": True}
+    (one,) = (e for e in told.automation_condition_evaluations if e.key == dg.AssetKey("one"))
+    assert partitions_of(one) == ["2024-02-28", "2024-02-29"]
+
+
+def test_partitions_that_dagster_does_not_know_are_left_out(chain: Location) -> None:
+    """A clock that is ahead: one partition that does not exist fails a whole backfill."""
+    chain.decider.wants(one=["2024-12-30", "2031-01-01"])
+    assert requested(chain.tick()) == [({"one"}, "2024-12-30")]
+
+
+def test_more_tables_than_a_sensor_may_have_get_several(instance: dg.DagsterInstance) -> None:
+    """Dagster refuses to evaluate more than 500 assets in the code location."""
+    assert MOST == MAX_ENTITIES
+    names = [f"t{number:04}" for number in range(MOST + 2)]
+    many = location(instance, dict.fromkeys(names, DAILY))
+    assert [s.name for s in many.sensors()] == ["due", "due_2"]
+    many.decider.wants(**{names[0]: ["2024-02-28"], names[-1]: ["2024-02-29"]})
+    assert requested(many.tick(0)) == [({names[0]}, "2024-02-28")]
+    assert requested(many.tick(1)) == [({names[-1]}, "2024-02-29")]
+    asked = [tables for tables, _, _ in many.decider.asked]
+    assert [len(tables) for tables in asked] == [MOST, 2]
+    assert frozenset.union(*asked) == set(names)
+
+
+def snapshot(of: dg.Definitions) -> RepositorySnap:
+    """What the daemon and the web interface get to know of a code location."""
+    return deserialize_value(serialize_value(RepositorySnap.from_def(of.get_repository_def())), RepositorySnap)
+
+
+def test_the_condition_reaches_the_web_interface(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    """A condition of our own in Dagster's default sensor is lost without a word, and nothing ever runs."""
+    found = settings.load({"SELFHEAL_HOME": str(tmp_path)})
+    told = snapshot(definitions(GRAPH, found, decider=Memory()))
+    shown = {n.asset_key.path[-1]: n.automation_condition_snapshot for n in told.asset_nodes if n.is_materializable}
+    assert {name: s and s.node_snapshot.name for name, s in shown.items()} == {t.name: "due" for t in GRAPH.tables}
+    ours = [s for s in told.sensors if s.name != "recovery"]  # and no default sensor besides
+    assert [(s.name, s.sensor_type) for s in ours] == [("due", SensorType.AUTOMATION)]
+    selected = ours[0].asset_selection
+    assert isinstance(selected, AssetSelection)
+    assert all(t.name in str(selected) for t in GRAPH.tables)
+
+
+def test_without_a_decider_nothing_is_automated(tmp_path: Path) -> None:
+    told = snapshot(definitions(GRAPH, settings.load({"SELFHEAL_HOME": str(tmp_path)})))
+    assert [s.name for s in told.sensors] == ["recovery"]
+    assert {n.automation_condition_snapshot for n in told.asset_nodes} == {None}
+
+
+def test_the_tables_of_a_graph_run_together_on_one_partition(tmp_path: Path, instance: dg.DagsterInstance) -> None:
+    """One run for a day's raw, staged and mart partition, with their checks, and not one each."""
+    decider = Memory()
+    decider.wants(**{t.name: KEYS[:1] for t in GRAPH.tables})
+    hotel = Location(
+        decider, definitions(GRAPH, settings.load({"SELFHEAL_HOME": str(tmp_path)}), decider=decider), instance
+    )
+    assert requested(hotel.tick()) == [({RAW.name, STG.name, MART.name}, KEYS[0])]
