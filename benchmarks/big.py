@@ -364,7 +364,9 @@ class Rows:
                     text = io.StringIO()
                     csv.writer(text).writerows(rows)
                     text.seek(0)
-                    cursor.execute(f"CREATE TEMP TABLE bulk ON COMMIT DROP AS SELECT {columns} FROM ledger_{name} LIMIT 0")
+                    cursor.execute(
+                        f"CREATE TEMP TABLE bulk ON COMMIT DROP AS SELECT {columns} FROM ledger_{name} LIMIT 0"
+                    )
                     cursor.copy_expert("COPY bulk FROM STDIN WITH (FORMAT csv)", text)
                     cursor.execute(f"INSERT INTO ledger_{name}({columns}) SELECT * FROM bulk ON CONFLICT DO NOTHING")
                     cursor.execute("DROP TABLE bulk")

@@ -208,7 +208,7 @@ class Engine:
         due = []
         for key, trace in prepared.traces.items():
             settled, snapshot = before.get(key), claim.known.get(key)
-            recorded = settled and (settled.trace_digest, snapshot.path if snapshot else None)
+            recorded = (settled.trace_digest, snapshot.path if snapshot else None) if settled else None
             if settled is None or force or not _is_settled(trace, recorded, claim.state.files.get(key)):
                 due.append(key)
             else:
