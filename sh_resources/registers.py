@@ -23,7 +23,8 @@ from sh_core.book import Changes
 from sh_core.inputs import Input, Lookup
 from sh_core.links import Numbers, places
 from sh_core.partitions import WHOLE, Unpartitioned
-from sh_core.reading import handed_over, wanted
+from sh_core.mapping import mapped
+from sh_core.reading import handed_over
 from sh_core.suspects import named, standings, suspects
 from sh_core.table import Table
 from sh_core.version import row_hashes
@@ -161,7 +162,8 @@ class Registers:
         if changed.is_empty():
             return set()
         driving = next(i for i in table.inputs if i.name == lookup.driver)
-        read = wanted(table, {i.table: self.engine.graph[i.table] for i in table.reads}, keys)[driving.name]
+        upstream = self.engine.graph[driving.table].partitions
+        read = {key: mapped(driving.window, table.partitions, upstream, key) for key in keys}
         occurring = self._occurring(driving.table, lookup, changed, {p for found in read.values() for p in found})
         return {key for key, found in read.items() if not occurring.isdisjoint(found)}
 
