@@ -43,7 +43,9 @@ def all_keys(name: str) -> Collection[str]:
 
 
 @pytest.mark.parametrize("seed", range(6))
-def test_the_short_way_finds_what_the_long_way_finds(seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_short_way_finds_what_the_long_way_finds(
+    seed: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Random deliveries and runs of some tables only, so that partitions have looked at registers of any age."""
     rng, engine, passed = random.Random(seed), engine_at(tmp_path), set[tuple[int, str, str]]()
     unconcerned = Registers.unconcerned
