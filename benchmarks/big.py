@@ -17,10 +17,10 @@ Parquet files are there where looking reads them: the register's, and those of t
 import csv
 import hashlib
 import io
-import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+import time
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -33,7 +33,7 @@ from sh_core.feed import Feed
 from sh_core.graph import Graph
 from sh_core.inputs import Input, Lookup
 from sh_core.mapping import Window
-from sh_core.partitions import WHOLE, Daily, Monthly, Unpartitioned
+from sh_core.partitions import Daily, Monthly, Unpartitioned
 from sh_core.records import Action, Attempt
 from sh_core.staleness import Stale
 from sh_core.table import Station, Table, raw_table
@@ -114,8 +114,10 @@ def big_graph(tables: int, days: int) -> Graph:
         others = (Input(name, ("value",)) for name in (joined, week, before) if name)
         made.append(_table(f"mart{domain}", Station.MART, READING, daily, *others))
         before = joined
-    for more in range(tables - len(made)):
-        made.append(_table(f"more{more}", Station.MART, READING, daily, Input(before), Input("week0", ("value",))))
+    made += [
+        _table(f"more{more}", Station.MART, READING, daily, Input(before), Input("week0", ("value",)))
+        for more in range(tables - len(made))
+    ]
     return Graph.of(made)
 
 
@@ -136,7 +138,8 @@ class Big:
     engine: Engine
     clock: ManualClock
     serial: int = 1
-    _turn: int = 0
+    _turn: int = field(default_factory=time.time_ns)
+    """A number that no change here has had before, nor in another process on the same state."""
 
     @classmethod
     def open(cls, home: Path, tables: int, days: int, ledger_url: str | None = None) -> "Big":
@@ -185,8 +188,10 @@ class Big:
         rows.write(self.engine.ledger)
 
     def fill(self) -> None:
-        """Settle everything in the ledger alone, under traces that nobody has prepared: enough for a sweep, which looks
-        at none of them."""
+        """Settle everything in the ledger alone, under traces that nobody has prepared.
+
+        It is enough for a sweep, which looks at none of them.
+        """
         for table in self.graph.tables:
             recipe, rows = self.engine.recipe(table.name), Rows()
             self.serial += 1
@@ -287,7 +292,7 @@ class Big:
             ledger.publications.settle(attempts, NOW)
             ledger.leases.release(name, tokens)
 
-    def _attempt(
+    def _attempt(  # noqa: PLR0913, PLR0917
         self,
         table: Table,
         key: str,
@@ -338,8 +343,9 @@ class Rows:
             if read.columns not in self.sets:
                 self.sets[read.columns], names = encode_columns(read.columns)
                 self._add("column_sets(id,names)", self.sets[read.columns], names)
+            names = self.sets[read.columns]
             self._add("reads(trace_digest,source,partition_key,column_set_id,digest,picked)",
-                      trace.digest, read.source, read.partition, self.sets[read.columns], read.digest, read.rows)  # fmt: skip
+                      trace.digest, read.source, read.partition, names, read.digest, read.rows)  # fmt: skip
         self._add("attempts(id,table_name,partition_key,token,run_id,action,trace_digest,verdict,version,path,"
                   "transaction_version,quarantined,intended_utc,state,decided_utc,looked,recipe)",
                   made, table, key, 1, "bench", "publish", trace.digest, _HELD, encoded, path,
@@ -360,19 +366,17 @@ class Rows:
             cursor = connection.connection.cursor()
             for into, rows in self.by_table.items():
                 name, columns = into.rstrip(")").split("(")
+                target = f"INTO ledger_{name}({columns})"
                 if connection.dialect.name == "postgresql":
                     text = io.StringIO()
                     csv.writer(text).writerows(rows)
                     text.seek(0)
-                    cursor.execute(
-                        f"CREATE TEMP TABLE bulk ON COMMIT DROP AS SELECT {columns} FROM ledger_{name} LIMIT 0"
-                    )
+                    cursor.execute(f"CREATE TEMP TABLE bulk AS SELECT {columns} FROM ledger_{name} LIMIT 0")
                     cursor.copy_expert("COPY bulk FROM STDIN WITH (FORMAT csv)", text)
-                    cursor.execute(f"INSERT INTO ledger_{name}({columns}) SELECT * FROM bulk ON CONFLICT DO NOTHING")
+                    cursor.execute(f"INSERT {target} SELECT * FROM bulk ON CONFLICT DO NOTHING")
                     cursor.execute("DROP TABLE bulk")
                 else:
-                    marks = ",".join("?" * len(rows[0]))
-                    cursor.executemany(f"INSERT OR IGNORE INTO ledger_{name}({columns}) VALUES ({marks})", rows)
+                    cursor.executemany(f"INSERT OR IGNORE {target} VALUES ({','.join('?' * len(rows[0]))})", rows)
             cursor.execute(f"UPDATE ledger_clock SET serial = {self.serial}")
         self.by_table.clear()
 

@@ -164,12 +164,12 @@ def run(
     with TemporaryDirectory(prefix="selfheal-bench-") as folder:
         for tables, days in sizes:
             home = Path(folder, f"{tables}x{days}")
-            say(f"ticks: building {tables} tables × {days:,} days")
+            say(f"ticks: building {tables} tables of {days:,} days")
             big = Big.open(home, tables, days)
             big.build()
             big.engine.ledger.close()
-            say(f"ticks: measuring {tables} tables × {days:,} days")
-            title = f"ticks: {tables} tables × {days:,} days, {big.partitions:,} partitions"
+            say(f"ticks: measuring {tables} tables of {days:,} days")
+            title = f"ticks: {tables} tables of {days:,} days, {big.partitions:,} partitions"
             results[title] = of_process("ticks", home, tables, days)
             shutil.rmtree(home)
         results |= _sweeps(Path(folder), *million, say)
@@ -182,7 +182,7 @@ def _sweeps(folder: Path, tables: int, days: int, say: Callable[[str], None]) ->
     with postgresql(folder) as server:
         for name, url in {"SQLite": None, **({"PostgreSQL": server} if server else {})}.items():
             home = folder / name
-            say(f"ticks: filling a ledger on {name} with {tables} tables × {days:,} days")
+            say(f"ticks: filling a ledger on {name} with {tables} tables of {days:,} days")
             big = Big.open(home, tables, days, url)
             big.fill()
             big.engine.ledger.close()
@@ -235,4 +235,4 @@ def _forget_peak() -> None:
 if __name__ == "__main__":
     asked, at, wide, long, ledger = sys.argv[1:]
     opened = Big.open(Path(at), int(wide), int(long), ledger or None)
-    print(json.dumps(measure_sweeps(opened) if asked == "sweeps" else measure(opened)))  # noqa: T201
+    print(json.dumps(measure_sweeps(opened) if asked == "sweeps" else measure(opened)))

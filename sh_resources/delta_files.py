@@ -1,7 +1,7 @@
 """Which files are live in a Delta table, as its log has them, kept from one look to the next.
 
-Belongs here: live files of single partitions, without opening a log that has not changed. Does not belong here: committing
-(``delta``): what a commit is based on is always looked at anew. Invariant: what is given back is what the newest
+Belongs here: live files, without opening a log that has not changed. Does not belong here: committing (``delta``), as
+what a commit is based on is always looked at anew. Invariant: what is given back is what the newest
 version of the table says, or said a moment ago.
 """
 

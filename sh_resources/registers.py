@@ -22,8 +22,8 @@ import polars as pl
 from sh_core.book import Changes
 from sh_core.inputs import Input, Lookup
 from sh_core.links import Numbers, places
-from sh_core.partitions import WHOLE, Unpartitioned
 from sh_core.mapping import mapped
+from sh_core.partitions import WHOLE, Unpartitioned
 from sh_core.reading import handed_over
 from sh_core.suspects import named, standings, suspects
 from sh_core.table import Table
