@@ -4,7 +4,7 @@ The incident these prevent: a tick that asks something for every partition. It i
 on a ledger of a few years.
 """
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from sqlalchemy import event
 
 from benchmarks.big import NOW, Big
 from sh_core.partitions import WHOLE
+from sh_core.staleness import Look
 from sh_core.watch import Decision, Watch
 from sh_resources.book import LedgerBook
 from sh_resources.delta import PartitionedDelta
@@ -116,8 +117,13 @@ def test_a_row_of_a_register_has_only_those_looked_at_closely_in_whom_it_occurs(
     counted.big.publish(counted.big.graph["stg_register"], [WHOLE])
     closely: list[str] = []
     look = counted.big.engine.look
+
+    def noted(name: str, keys: Collection[str]) -> Look:
+        closely.extend(keys)
+        return look(name, keys)
+
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(counted.big.engine, "look", lambda name, keys: (closely.extend(keys), look(name, keys))[1])
+        patch.setattr(counted.big.engine, "look", noted)
         stale = counted.tick().stale
     readers = len(counted.big.keys(counted.big.graph["joined0"]))
     assert 0 < len(stale["joined0"]) < readers / 4
