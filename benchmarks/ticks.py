@@ -84,8 +84,8 @@ class Meter:
         for _ in range(times):
             decision = self.watch.tick(NOW, {}, "bench", sweep=sweep)
         self.figures[phase] = {
-            "seconds": (time.perf_counter() - start) / times,
-            "CPU s": (time.process_time() - cpu) / times,
+            "ms": 1000 * (time.perf_counter() - start) / times,
+            "CPU ms": 1000 * (time.process_time() - cpu) / times,
             "peak MB": peak_mb(),
             "looked at": decision.suspected,
             "stale": sum(map(len, decision.stale.values())),
@@ -103,20 +103,24 @@ def measure(big: Big) -> dict[str, dict[str, float]]:
     meter.tick("sweep", sweep=True)
     raw = [table for table in graph.tables if table.feed is not None and table.partitions.column]
     staged = [table for table in graph.tables if table.name[:5] in ("stg_a", "stg_b", "stg_c")]
-    for count in CHANGES:
-        for table, keys in _spread(big, raw, count):
-            assert table.feed is not None  # noqa: S101
-            big.arrive(table.feed, keys)
-        _settle(meter, f"{count:,} arrived")
-    for count in CHANGES:
-        for table, keys in _spread(big, staged, count):
-            big.publish(table, keys)
-        _settle(meter, f"{count:,} published")
+    for tables, what in ((raw, "arrived"), (staged, "published")):
+        most = sum(len(big.keys(table)) for table in tables)
+        for count in dict.fromkeys(min(count, most) for count in CHANGES):
+            for table, keys in _spread(big, tables, count):
+                _change(big, table, keys)
+            _settle(meter, f"{count:,} {what}")
     for turn in ("register row", "register row again"):
         big.publish(graph["stg_register"], [WHOLE])
         _settle(meter, turn)
     meter.tick("idle after all", times=IDLE_TICKS)
     return meter.figures
+
+
+def _change(big: Big, table: Table, keys: list[str]) -> None:
+    if table.feed is None:
+        big.publish(table, keys)
+    else:
+        big.arrive(table.feed, keys)
 
 
 def measure_sweeps(big: Big) -> dict[str, dict[str, float]]:
@@ -140,12 +144,12 @@ def _settle(meter: Meter, phase: str) -> None:
 
 
 def _spread(big: Big, tables: list[Table], count: int) -> Iterator[tuple[Table, list[str]]]:
-    """So many partitions, evenly over tables and days; all of them, if there are fewer."""
+    """So many partitions, evenly over tables and days."""
     for place, table in enumerate(tables):
         share = count // len(tables) + (place < count % len(tables))
         keys = big.keys(table)
         if share:
-            yield table, list(keys[:: max(1, len(keys) // share)][:share])
+            yield table, [keys[n * len(keys) // share] for n in range(share)]
 
 
 def run(
