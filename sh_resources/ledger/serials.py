@@ -51,12 +51,12 @@ class Serials:
             return Changes(now, settled, content, _grouped(connection, came))
 
     def standings(self, table: str) -> list[Standing]:
-        """Every partition of a table that was ever settled: key, content, looked, recipe."""
-        query = select(*partitions.c["partition_key", "content", "looked", "recipe"]).where(
-            partitions.c.table_name == table
-        )
+        """Every partition of a table that was ever settled: key, content, looked, recipe; in order of their keys."""
+        columns = partitions.c["partition_key", "content", "looked", "recipe"]
+        query = select(*columns).where(partitions.c.table_name == table).order_by(partitions.c.partition_key)
         with self._database.read() as connection:
-            return [tuple(row) for row in connection.execute(query).all()]
+            # As the driver has them: a sweep reads millions, and SQLAlchemy's rows would take half of its time.
+            return list(connection.execute(query).cursor.fetchall())
 
     def settled(self, table: str) -> list[tuple[str, int]]:
         """Per partition of a table that was ever settled, the serial at which it last was."""
