@@ -161,7 +161,7 @@ class Big:
 
     def keys(self, table: Table) -> Sequence[str]:
         """The declared keys of a table."""
-        return table.partitions.declared(NOW.date())
+        return table.partitions.declared(NOW)
 
     # ---- building
 

@@ -35,7 +35,6 @@ from sh_assets.flights.feeds import DAYS
 from sh_core.columns import FILE, LINE
 from sh_core.graph import Graph
 from sh_core.outcome import Published, Waiting
-from sh_core.partitions import Unpartitioned
 from sh_core.table import Table
 from sh_drills.replay import Replay
 from sh_resources.settings import Settings, load
@@ -194,8 +193,7 @@ def _compare(scratch: Path) -> dict[str, int]:
 
 
 def _read(tables: Path, table: Table) -> pl.DataFrame:
-    periods = table.partitions
-    hive = {} if isinstance(periods, Unpartitioned) else {periods.column: periods.dtype}
+    hive = table.partitions.columns
     files = pl.scan_parquet(
         tables / table.name / "**/*.parquet", hive_partitioning=bool(hive), hive_schema=hive or None
     )

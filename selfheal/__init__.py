@@ -13,28 +13,35 @@ from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
 from sh_core.formats import Csv, JsonLines, Parquet
 from sh_core.inputs import Input, Lookup, Partial, Required
-from sh_core.mapping import Window
+from sh_core.mapping import All, Dimensions, Keys, Last, Window
 from sh_core.parsing import Parser, as_is, day, hhmm, instant, integer, number, parse, text, year_month_day
-from sh_core.partitions import Daily, Monthly, Unpartitioned, Weekly
+from sh_core.partitions import Daily, Hourly, Monthly, Multi, Static, Unpartitioned, Weekly
 from sh_core.table import Station, Table, raw_table, table
 
 __all__ = [
     "PASSED_ON",
+    "All",
     "Contract",
     "Csv",
     "Daily",
     "DeclarationError",
+    "Dimensions",
     "Feed",
+    "Hourly",
     "Input",
     "JsonLines",
+    "Keys",
+    "Last",
     "Lookup",
     "Monthly",
+    "Multi",
     "Parquet",
     "Parser",
     "Partial",
     "Reference",
     "Required",
     "Split",
+    "Static",
     "Station",
     "Table",
     "TableRule",

@@ -18,7 +18,6 @@ import io
 import json
 import uuid
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import date
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -40,8 +39,6 @@ from sh_resources.clock import SystemClock
 from sh_resources.wiring import open_engine
 
 Row = Mapping[str, object]
-
-_LONG_AGO = date(1900, 1, 1)
 
 
 class Bench:
@@ -66,7 +63,8 @@ class Bench:
 
         Args:
             feed: The feed's name.
-            partition: Partition key: the ISO date of the period's first day, ``all`` for a feed without partitions.
+            partition: Partition key: the ISO date of the period's first day, an hour as ``2026-01-05-13:00``, a key of
+                a list, two of these with ``|`` between, ``all`` for a feed without partitions.
             rows: One mapping per row, with the columns to write; or the bytes of the file, for files that are broken.
 
         Returns:
@@ -95,7 +93,7 @@ class Bench:
         """
         outcomes: dict[str, dict[str, Outcome]] = {}
         for table in self.graph.tables:
-            keys = table.partitions.between(_LONG_AGO, SystemClock().now_utc().date())
+            keys = table.partitions.begun(SystemClock().now_utc())
             due = list(self._engine.look(table.name, keys).stale)
             made = self._engine.materialize(table.name, due, run_id=uuid.uuid4().hex)
             outcomes[table.name] = {outcome.partition: outcome for outcome in made}

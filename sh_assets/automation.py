@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import dagster as dg
@@ -19,7 +20,6 @@ import dagster as dg
 from sh_assets.dagster_private import AskingSensor, Tick, subset_of
 from sh_assets.in_progress import in_progress
 from sh_assets.keys import table_key, table_name
-from sh_core.decision import NOTHING, Decision
 
 MOST = 500
 """Tables per sensor: more assets than these Dagster refuses to evaluate in the code location."""
@@ -32,14 +32,32 @@ NAME = "due"
 Busy = Mapping[str, frozenset[str]]
 """Partitions that runs and backfills have yet to deal with, by table."""
 
-_decisions: ContextVar[Mapping[str, Decision]] = ContextVar("_decisions")
+
+@dataclass(frozen=True)
+class Answer:
+    """What to do about the stale partitions of one table, in the words that the web interface shows.
+
+    Attributes:
+        due: Partitions to be requested, each with what changed, e.g. ``("code changed", "stg_flights changed")``.
+        held: Partitions that are stale and not requested now, each with why.
+    """
+
+    due: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    held: Mapping[str, str] = field(default_factory=dict)
+
+
+NOTHING = Answer()
+"""No partition is stale."""
+
+
+_decisions: ContextVar[Mapping[str, Answer]] = ContextVar("_decisions")
 """The answers of the tick that is being evaluated."""
 
 
 class Decider(Protocol):
     """Knows what is due."""
 
-    def decide(self, tables: frozenset[str], evaluation_id: int, busy: Busy) -> Mapping[str, Decision]:
+    def decide(self, tables: frozenset[str], evaluation_id: int, busy: Busy) -> Mapping[str, Answer]:
         """What to do about the stale partitions of some tables.
 
         Args:
@@ -143,7 +161,7 @@ def _sensor(name: str, tables: Sequence[str], decider: Decider, every_s: int) ->
     )
 
 
-def _by_reason(decision: Decision) -> Mapping[str, set[str]]:
+def _by_reason(decision: Answer) -> Mapping[str, set[str]]:
     found: dict[str, set[str]] = defaultdict(set)
     for key, reasons in decision.due.items():
         for reason in reasons:

@@ -81,7 +81,9 @@ def _asset(table: Table, spec: dg.AssetSpec, on_outcome: OnOutcome | None) -> dg
 
 
 def _partitions(context: dg.AssetExecutionContext, table: Table) -> Sequence[str]:
-    return table.partitions.keys() if isinstance(table.partitions, Unpartitioned) else context.partition_keys
+    if isinstance(table.partitions, Unpartitioned):
+        return table.partitions.keys()
+    return [str(key) for key in context.partition_keys]  # Dagster's keys of two dimensions are texts of its own kind
 
 
 def _materialize(

@@ -22,13 +22,18 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
 from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.sensor_definition import SensorExecutionData
+from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.execution.api import execute_run_iterator
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.instance.ref import InstanceRef
+from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
+from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
+from dagster._serdes import deserialize_value
 from typing_extensions import override
 
 from sh_assets.dagster_events import one_transaction
@@ -236,6 +241,9 @@ AssetGraph = BaseAssetGraph[Any]
 NOT_FINISHED: Sequence[dg.DagsterRunStatus] = NOT_FINISHED_STATUSES
 """Statuses of runs that are not over; with runs that nobody has launched yet."""
 
+_PATIENCE_S = 10
+"""How long a code server may take to say which runs it has."""
+
 _ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 
 
@@ -303,7 +311,11 @@ def ask_here(defs: dg.Definitions, instance: dg.DagsterInstance) -> dict[dg.Asse
         if isinstance(sensor, AskingSensor):
             context = dg.build_sensor_context(instance=instance, repository_def=repository)
             context.log.setLevel(logging.WARNING)  # it names every partition on the terminal
-            for request in sensor.evaluate_tick(context).run_requests or ():
+            with warnings.catch_warnings():
+                # Dagster checks a request for a backfill by a function of its own that it has deprecated.
+                warnings.filterwarnings("ignore", "Function `AssetSelection.keys` is deprecated")
+                requests = sensor.evaluate_tick(context).run_requests or ()
+            for request in requests:
                 for asset, keys in _requested(request):
                     asked.setdefault(asset, set()).update(keys)
     return asked
@@ -348,6 +360,48 @@ def awaited(instance: dg.DagsterInstance, graph: AssetGraph) -> Iterator[tuple[d
             yield asset, set(partitions.get_partition_keys())
         for asset in left.non_partitioned_asset_keys:
             yield asset, {WHOLE}
+
+
+# ---- runs that died
+
+
+class Launcher(DefaultRunLauncher):
+    """Dagster's own launcher, which also tells a run that works from one whose process is gone.
+
+    A code server notices when one of its runs dies. When it dies itself, its runs say "started" for ever, and what they
+    were to materialize stays in progress: run monitoring asks the launcher, and Dagster's cannot tell. ``dagster.yaml``
+    names this one.
+
+    A run is given up if a code server answers and does not know it, and if there is no such process here either: after
+    "Reload definitions" `dagster dev` asks the new code server, while the old one goes on with its runs.
+    """
+
+    @property
+    @override
+    def supports_check_run_worker_health(self) -> bool:
+        return True
+
+    @override
+    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
+        client = self._get_grpc_client_for_termination(run.run_id)
+        if client is None:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "not launched by a code server: nobody can tell")
+        try:
+            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=_PATIENCE_S)
+        except DagsterUserCodeUnreachableError:
+            return CheckRunHealthResult(WorkerStatus.RUNNING, "its code server does not answer, and may come back")
+        if deserialize_value(answer, CanCancelExecutionResult).can_cancel or self._process_lives(run):
+            return CheckRunHealthResult(WorkerStatus.RUNNING)
+        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its code server was started anew, its process is gone")
+
+    def _process_lives(self, run: dg.DagsterRun) -> bool:
+        """Whether there is, on this machine, a process of the number that the run wrote into its log."""
+        for entry in self._instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
+            event = entry.dagster_event
+            pid = event.engine_event_data.metadata.get("pid") if event is not None else None
+            if pid is not None and Path(f"/proc/{pid.value}").exists():
+                return True
+        return False
 
 
 # ---- the daemon

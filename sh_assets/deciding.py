@@ -9,10 +9,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
-from sh_assets.automation import Busy
-from sh_core.decision import Decision
-from sh_core.decision import Hold as Told
-from sh_core.policy import Hold
+from sh_assets.automation import Answer, Busy
 from sh_core.staleness import (
     Astray,
     CodeChanged,
@@ -23,8 +20,7 @@ from sh_core.staleness import (
     Reason,
     Stale,
 )
-from sh_core.watch import Decision as Decided
-from sh_core.watch import Watch, Within
+from sh_core.watch import Decision, Watch, Within
 from sh_resources.clock import Clock
 
 
@@ -45,18 +41,18 @@ class WatchDecider:
         """
         self._watch, self._clock, self._within = watch, clock, within
         self._one_at_a_time = threading.Lock()
-        self.decided: Decided | None = None
+        self.decided: Decision | None = None
 
-    def decide(self, tables: frozenset[str], evaluation_id: int, busy: Busy) -> Mapping[str, Decision]:
+    def decide(self, tables: frozenset[str], evaluation_id: int, busy: Busy) -> Mapping[str, Answer]:
         """What to do about the stale partitions of some tables; noted in the ledger as asked by this evaluation."""
         with self._one_at_a_time:
             found = self._watch().tick(
                 self._clock.now_utc(), busy, asked_by(evaluation_id), tables, within=self._within
             )
         return {
-            name: Decision(
+            name: Answer(
                 {key: words(stale) for key, stale in found.due.get(name, {}).items()},
-                {key: _TOLD[held.hold] for key, held in found.held.get(name, {}).items()},
+                {key: held.hold.value for key, held in found.held.get(name, {}).items()},
             )
             for name in tables & (found.due.keys() | found.held.keys())
         }
@@ -89,12 +85,3 @@ def _word(reason: Reason) -> str:
         case _:
             assert_never(reason)
     return said
-
-
-_TOLD: Mapping[Hold, Told] = {
-    Hold.ANCESTOR: Told.ANCESTOR,
-    Hold.BUSY: Told.IN_PROGRESS,
-    Hold.PAUSED: Told.PAUSED,
-    Hold.BACKING_OFF: Told.BACKING_OFF,
-    Hold.GIVEN_UP: Told.BACKING_OFF,
-}

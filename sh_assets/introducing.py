@@ -4,16 +4,29 @@ Belongs here: the declaration of a table in words. Does not belong here: sentenc
 (``schemas``). Invariant: everything said is read from the declaration, so that no page can be out of date.
 """
 
+from collections.abc import Mapping
+
 from sh_assets.schemas import link, listed, shared_origins
 from sh_core.contract import Split
 from sh_core.graph import Graph
 from sh_core.inputs import Input, Partial
-from sh_core.mapping import SAME, Window
-from sh_core.partitions import Partitions, Unpartitioned
+from sh_core.mapping import ONLY, SAME, All, Keys, Last, PartitionMapping, Window, dimensions_of, paired
+from sh_core.partitions import (
+    Daily,
+    Dimension,
+    Hourly,
+    Monthly,
+    Multi,
+    Partitions,
+    Periods,
+    Unpartitioned,
+    Weekly,
+)
 from sh_core.table import Station, Table
 from sh_core.verdict import Level
 
-_UNITS = {"Daily": "day", "Weekly": "week", "Monthly": "month"}
+_UNITS: Mapping[type[Dimension], str] = {Hourly: "hour", Daily: "day", Weekly: "week", Monthly: "month"}
+_LENGTHS = ["hour", "day", "week", "month"]
 
 
 def introduction(table: Table, graph: Graph) -> str:
@@ -89,23 +102,56 @@ def _read(given: Input, table: Table, graph: Graph) -> str:
     return ", ".join(said)
 
 
-def when(window: Window, downstream: Partitions, upstream: Partitions) -> str:
-    """Which partitions a window means, in words.
+def when(mapping: PartitionMapping, downstream: Partitions, upstream: Partitions) -> str:
+    """Which partitions a mapping means, in words.
 
     Args:
-        window: As declared.
+        mapping: As declared.
         downstream: Partitions of the table that reads.
         upstream: Partitions of the table that is read.
     """
-    if isinstance(upstream, Unpartitioned) or isinstance(downstream, Unpartitioned):
+    if isinstance(upstream, Unpartitioned):
         return "of the whole table"
-    own, unit = _UNITS[type(downstream).__name__], _UNITS[type(upstream).__name__]
+    if isinstance(mapping, All | Last):
+        return "of every partition" if isinstance(mapping, All) else "of the newest partition"
+    own, theirs = dimensions_of(downstream), dimensions_of(upstream)
+    said = {
+        name: _one(how, own.get(by) if by is not None else None, theirs[name])
+        for name, (how, by) in paired(mapping, downstream, upstream).items()
+    }
+    if not isinstance(upstream, Multi):
+        return f"of {said[ONLY]}"
+    return "of " + " and ".join(f"{which} ({name})" for name, which in said.items())
+
+
+def _one(mapping: PartitionMapping, downstream: Dimension | None, upstream: Dimension) -> str:
+    """The same of one dimension."""
+    unit = _UNITS.get(type(upstream), "key")
+    match mapping:
+        case All():
+            return f"every {unit}"
+        case Last():
+            return f"the newest {unit}"
+        case Keys():
+            return "the keys that are listed for each"
+        case Window() if isinstance(upstream, Periods) and isinstance(downstream, Periods):
+            return _window(mapping, downstream, upstream)
+        case _:
+            return "the same key"
+
+
+def _window(window: Window, downstream: Periods, upstream: Periods) -> str:
+    own, unit = _UNITS[type(downstream)], _UNITS[type(upstream)]
+    if downstream.same_periods(upstream):
+        return _periods(window, unit)
+    inside = _LENGTHS.index(unit) < _LENGTHS.index(own)
+    # A week may lie in two months.
+    within = f"the {unit}s of the {own}" if inside or (own, unit) == ("week", "month") else f"the {unit} of the {own}"
     if own == unit:
-        return f"of {_periods(window, unit)}"
-    within = f"the {unit}s of the {own}" if own == "month" or unit == "day" else f"the {unit} of the {own}"
+        within = f"the {unit}s that overlap the {own}"
     if window == SAME:
-        return f"of {within}"
-    return f"of {within}, its beginning moved by {window.first:+} and its end by {window.last:+} {unit}s"
+        return within
+    return f"{within}, its beginning moved by {window.first:+} and its end by {window.last:+} {unit}s"
 
 
 def _periods(window: Window, unit: str) -> str:

@@ -124,7 +124,7 @@ def _delivered(table: Table, graph: Graph, column: str) -> frozenset[str]:
 def _comes_from(table: Table, graph: Graph, column: str) -> str:
     """The sentence on it."""
     if table.feed is not None:
-        return "From the file's name." if column == table.partitions.column else ""
+        return "From the file's name." if column in table.partitions.columns else ""
     sources: dict[tuple[str, ...], list[str]] = {}
     for source, columns in _by_table(_own_origins(table, graph, column)).items():
         sources.setdefault(columns, []).append(source)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from sh_core.columns import FILE, LINE, LINEAGE
-from sh_core.partitions import Partitions, Unpartitioned
+from sh_core.partitions import Partitions
 from sh_core.records import ArrivalShare
 from sh_core.verdict import Level, Rule, RuleBreach
 
@@ -84,20 +84,32 @@ def not_in_partition(returned: Mapping[str, pl.DataFrame], partitions: Partition
         A breach of the rule ``in_partition`` for each partition with such rows. A missing or wrongly typed partition
         column is not judged here (rule ``schema``).
     """
-    if isinstance(partitions, Unpartitioned):
-        return {}
-    column = partitions.column
-    judged = {key: frame for key, frame in returned.items() if frame.schema.get(column) == partitions.dtype}
-    if not judged:
+    found: dict[str, RuleBreach] = {}
+    for column, dtype in partitions.columns.items():
+        judged = {key: frame for key, frame in returned.items() if frame.schema.get(column) == dtype}
+        found = _strays(judged, column, dtype, partitions) | found
+    return found
+
+
+def _strays(
+    returned: Mapping[str, pl.DataFrame], column: str, dtype: pl.DataType, partitions: Partitions
+) -> dict[str, RuleBreach]:
+    """The partitions with rows that have another value in one partition column."""
+    if not returned:
         return {}
     rows = pl.concat(
         [
-            f.select(pl.lit(key).alias("partition"), pl.col(column), *_origin(f), own=partitions.value(key))
-            for key, f in judged.items()
+            f.select(
+                pl.lit(key).alias("partition"),
+                pl.col(column).alias("value"),
+                *_origin(f),
+                own=pl.lit(partitions.values(key)[column], dtype),
+            )
+            for key, f in returned.items()
         ]
     )
-    strays = rows.filter(pl.col(column).ne_missing(pl.col("own")) & pl.col(column).is_not_null())
-    found = strays.sort(_ROW).group_by("partition").agg(pl.len(), pl.col(column, *_ROW).first())
+    strays = rows.filter(pl.col("value").ne_missing(pl.col("own")) & pl.col("value").is_not_null())
+    found = strays.sort(_ROW).group_by("partition").agg(pl.len(), pl.col("value", *_ROW).first())
     return {
         key: RuleBreach(
             IN_PARTITION.name,

@@ -324,8 +324,7 @@ def raw_contract(feed: Feed) -> Contract:
         name: pa.Column(pl.String, nullable=True, metadata={"pii": True} if name in feed.pii else None)
         for name in feed.columns
     }
-    partitions = feed.partitions
-    period = {} if partitions.column is None else {partitions.column: pa.Column(partitions.dtype)}
+    period = {column: pa.Column(dtype) for column, dtype in feed.partitions.columns.items()}
     return Contract(
         pa.DataFrameSchema({**text, **period}, name=f"raw_{feed.name}"),
         owner=feed.owner,

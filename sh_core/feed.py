@@ -6,14 +6,18 @@ partition, and back.
 """
 
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 
 from sh_core.errors import DeclarationError, refuse_other_kinds
 from sh_core.formats import Csv, Format
-from sh_core.partitions import WHOLE, Partitions, Unpartitioned
+from sh_core.partitions import KINDS, WHOLE, Dimension, Multi, Partitions, Static, Unpartitioned
 
 PLACEHOLDER = "{partition}"
+
+_PERIOD = "(?P<{name}>[0-9][0-9:+-]*)"
+"""What the key of a period looks like."""
 
 
 @dataclass(frozen=True)
@@ -22,8 +26,8 @@ class Feed:
 
     Attributes:
         name: Folder below the landing zone, and prefix of the archive.
-        file_name: Name of a partition's file with ``{partition}`` where the key stands; of a feed without partitions
-            the one name.
+        file_name: Name of a partition's file with ``{partition}`` where the key stands; with the name of each
+            dimension, ``{airport}_{day}.csv``, where there are two; of a feed without partitions the one name.
         columns: Columns that the vendor promised, in any order; all cells are text at this station.
         partitions: Which keys are delivered.
         owner: Who to ask, e.g. ``team:flights`` or a mail address.
@@ -55,16 +59,12 @@ class Feed:
             f"feed {self.name}",
             {
                 "format": (self.format, Format, "Csv(), JsonLines() or Parquet()"),
-                "partitions": (self.partitions, Partitions, "Daily(…), Weekly(…), Monthly(…) or Unpartitioned()"),
+                "partitions": (self.partitions, Partitions, KINDS),
                 "columns": (self.columns, tuple, "a tuple of names, ('branch', 'item')"),
                 "pii": (self.pii, frozenset, "a frozenset of columns, frozenset({'reader'})"),
             },
         )
-        times = 0 if isinstance(self.partitions, Unpartitioned) else 1
-        if self.file_name.count(PLACEHOLDER) != times or "/" in self.file_name:
-            often = "once" if times else "not at all, as it has no partitions,"
-            msg = f"feed {self.name}: file_name {self.file_name!r} must contain {PLACEHOLDER} {often} and no folder"
-            raise DeclarationError(msg)
+        self._refuse_file_name()
         if not self.columns or len(set(self.columns)) != len(self.columns):
             msg = f"feed {self.name}: columns must be named, each once"
             raise DeclarationError(msg)
@@ -75,25 +75,69 @@ class Feed:
             unknown = ", ".join(sorted(self.pii - set(self.columns)))
             msg = f"feed {self.name}: pii names {unknown}, which is no column of it"
             raise DeclarationError(msg)
-        reserved = [c for c in self.columns if c.startswith("_") or c == self.partitions.column]
+        reserved = [c for c in self.columns if c.startswith("_") or c in self.partitions.columns]
         if reserved:
             msg = f"feed {self.name}: {', '.join(reserved)}: such column names are reserved for the framework"
             raise DeclarationError(msg)
 
+    def _refuse_file_name(self) -> None:
+        """Refuse a name that does not say which partition a file is of."""
+        names = [f"{{{name}}}" for name in self._places]
+        wrong = [name for name in names if self.file_name.count(name) != 1]
+        if isinstance(self.partitions, Unpartitioned) and PLACEHOLDER in self.file_name:
+            often = f"{PLACEHOLDER} not at all, as it has no partitions,"
+        elif wrong:
+            often = f"{' and '.join(wrong)} once"
+        elif "/" in self.file_name:
+            often = f"{' and '.join(names)} once" if names else "one name"
+        else:
+            self._refuse_same_files()
+            return
+        msg = f"feed {self.name}: file_name {self.file_name!r} must contain {often} and no folder"
+        raise DeclarationError(msg)
+
+    def _refuse_same_files(self) -> None:
+        """Refuse two lists whose keys, one behind the other, give one name: ``{a}_{b}`` of a, b_c and of a_b, c."""
+        if isinstance(self.partitions, Multi) and all(isinstance(of, Static) for _, of in self.partitions.of):
+            files = Counter(map(self.expected_file, self.partitions.keys()))
+            shared = [file for file, partitions in files.items() if partitions > 1]
+            if shared:
+                msg = f"feed {self.name}: {shared[0]!r} would be the file of two partitions"
+                raise DeclarationError(msg)
+
+    @cached_property
+    def _places(self) -> dict[str, str]:
+        """What stands for the key in a file's name, by placeholder: a pattern."""
+        match self.partitions:
+            case Unpartitioned():
+                return {}
+            case Multi() as multi:
+                return {name: _keys_like(name, of) for name, of in multi.dimensions.items()}
+            case _:
+                return {PLACEHOLDER[1:-1]: "(?P<partition>[^/]+)"}
+
     @cached_property
     def _pattern(self) -> re.Pattern[str]:
-        before, _, after = self.file_name.partition(PLACEHOLDER)
-        return re.compile(re.escape(before) + r"(?P<key>[^/]+)" + re.escape(after))
+        pattern = re.escape(self.file_name)
+        for name, keys in self._places.items():
+            pattern = pattern.replace(re.escape(f"{{{name}}}"), keys)
+        return re.compile(pattern)
 
     @property
     def takes(self) -> str:
         """Which files it takes, for people."""
-        periods = self.partitions
-        if isinstance(periods, Unpartitioned):
-            return f"one file, named {self.file_name}"
-        until = "on" if periods.end is None else f"to {periods.end}"
-        example = self.expected_file(periods.start.isoformat())
-        return f"files named {self.file_name}, with {periods.KEY} from {periods.start} {until}, e.g. {example}"
+        example = self.expected_file(self.partitions.example)
+        match self.partitions:
+            case Unpartitioned():
+                return f"one file, named {self.file_name}"
+            case Static() as keys:
+                return f"files named {self.file_name}, with one of {', '.join(keys.of[:5])}, e.g. {example}"
+            case Multi() as multi:
+                return f"files named {self.file_name}, with {multi.KEY}, e.g. {example}"
+            case periods:
+                until = "on" if periods.end is None else f"to {periods.end}"
+                span = f"{periods.KEY} from {periods.start} {until}"
+                return f"files named {self.file_name}, with {span}, e.g. {example}"
 
     def delivery(self, key: str) -> str:
         """The file of a partition, for people who wait for it."""
@@ -101,7 +145,12 @@ class Feed:
 
     def expected_file(self, key: str) -> str:
         """Name of the file that should hold a partition."""
-        return self.file_name.replace(PLACEHOLDER, key)
+        if not isinstance(self.partitions, Multi):
+            return self.file_name.replace(PLACEHOLDER, key)
+        name = self.file_name
+        for dimension, piece in self.partitions.pieces(key).items():
+            name = name.replace(f"{{{dimension}}}", piece)
+        return name
 
     def partition_of(self, file_name: str) -> str | None:
         """The partition that a file name stands for, or None if the name is not one of this feed's."""
@@ -110,8 +159,17 @@ class Feed:
         match = self._pattern.fullmatch(file_name)
         if match is None:
             return None
+        found = match.groupdict()
+        key = self.partitions.joined(found) if isinstance(self.partitions, Multi) else found["partition"]
         try:
-            self.partitions.check(match["key"])
+            self.partitions.check(key)
         except DeclarationError:
             return None
-        return match["key"]
+        return key if self.expected_file(key) == file_name else None
+
+
+def _keys_like(name: str, dimension: Dimension) -> str:
+    """A pattern of the keys of a dimension."""
+    if isinstance(dimension, Static):
+        return f"(?P<{name}>{'|'.join(map(re.escape, sorted(dimension.of, key=len, reverse=True)))})"
+    return _PERIOD.format(name=name)

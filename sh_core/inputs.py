@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from sh_core.errors import DeclarationError
-from sh_core.mapping import SAME, Window
+from sh_core.mapping import SAME, PartitionMapping
 
 if TYPE_CHECKING:
     from sh_core.table import Table
@@ -83,7 +83,7 @@ class Input:
     Attributes:
         table: Its name.
         columns: Columns handed over (its key is always added); None hands over all of them.
-        window: Which of its partitions.
+        window: Which of its partitions: ``Window``, ``All``, ``Last``, ``Keys`` or ``Dimensions``.
         present: How many of those must be there.
         lookup: Which of their rows; None hands over all of them.
         argument: The transform's argument; the decorator fills it in.
@@ -91,7 +91,7 @@ class Input:
 
     table: str
     columns: tuple[str, ...] | None = None
-    window: Window = SAME
+    window: PartitionMapping = SAME
     present: Required | Partial = Required()
     lookup: Lookup | None = None
     argument: str = ""
@@ -99,8 +99,10 @@ class Input:
     def __post_init__(self) -> None:
         """Refuse what is easily written by mistake and would mean something else."""
         refuse_text(self.columns, f"the columns read of {self.table}")
-        if not isinstance(self.window, Window):
-            raise DeclarationError(f"the window on {self.table} is Window(-6, 0), say, not {self.window!r}")
+        window: object = self.window
+        if not isinstance(window, PartitionMapping):
+            kinds = "Window(-6, 0), All(), Last(), Keys(…) or Dimensions(…)"
+            raise DeclarationError(f"the window on {self.table} is {kinds}, not {self.window!r}")
         if not isinstance(self.present, Required | Partial):
             raise DeclarationError(f"present of {self.table} is Required() or Partial(…), not {self.present!r}")
 

@@ -8,6 +8,7 @@ differ.
 
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 
 from sh_core.code_version import CodeVersion
@@ -100,10 +101,21 @@ class Reading:
         return self._digests[known]
 
 
-def wanted(table: Table, upstream: Mapping[str, Table], keys: Collection[str]) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Per argument of a table, per partition to compute, the input partitions that it reads."""
+def wanted(
+    table: Table, upstream: Mapping[str, Table], keys: Collection[str], now_utc: datetime
+) -> dict[str, dict[str, tuple[str, ...]]]:
+    """Per argument of a table, per partition to compute, the input partitions that it reads.
+
+    Args:
+        table: The table to compute.
+        upstream: Its input tables by name.
+        keys: Its partitions.
+        now_utc: Up to when partitions of a set without end are declared.
+    """
     return {
-        given.name: {k: mapped(given.window, table.partitions, upstream[given.table].partitions, k) for k in keys}
+        given.name: {
+            k: mapped(given.window, table.partitions, upstream[given.table].partitions, k, now_utc) for k in keys
+        }
         for given in table.reads
     }
 

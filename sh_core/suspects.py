@@ -12,14 +12,16 @@ comparison of states, not of events: it finds whatever a tick, a killed process 
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from functools import lru_cache
 
 import numpy as np
 
 from sh_core.graph import Graph
 from sh_core.inputs import Input, Partial, Required
-from sh_core.links import Flags, Links, Numbers, links, places
+from sh_core.links import Bools as Flags
+from sh_core.links import Ints as Numbers
+from sh_core.links import Links, links, places
 from sh_core.partitions import Partitions
 from sh_core.table import Table
 
@@ -42,15 +44,15 @@ class Standings:
     recipe: Numbers
 
 
-def standings(partitions: Partitions, today: date, rows: Sequence[Standing]) -> Standings:
+def standings(partitions: Partitions, now_utc: datetime, rows: Sequence[Standing]) -> Standings:
     """Put what the ledger says of a table in the order of its declared keys; other keys are left out."""
-    place = places(partitions, today)
+    place = places(partitions, now_utc)
     found = Standings(np.zeros(len(place), np.int64), np.full(len(place), -1), np.zeros(len(place), np.int64))
     if not rows:
         return found
     keys, *columns = zip(*rows, strict=True)
     at: slice | Numbers = slice(None)
-    if keys != _keys(partitions, today):  # as a rule all are settled, and come in order: nothing needs to be sought
+    if keys != tuple(place):  # as a rule all are settled, and come in order: nothing needs to be sought
         known = [row for row in rows if row[0] in place]
         keys, *columns = zip(*known, strict=True) if known else ((), (), (), ())
         at = np.fromiter(map(place.__getitem__, keys), np.int64, len(known))
@@ -59,9 +61,9 @@ def standings(partitions: Partitions, today: date, rows: Sequence[Standing]) -> 
     return found
 
 
-def serials(partitions: Partitions, today: date, rows: Iterable[tuple[str, int]]) -> Numbers:
+def serials(partitions: Partitions, now_utc: datetime, rows: Iterable[tuple[str, int]]) -> Numbers:
     """Serials of something by partition, in the order of the declared keys; 0 where there is none."""
-    place = places(partitions, today)
+    place = places(partitions, now_utc)
     found = np.zeros(len(place), np.int64)
     for key, serial in rows:
         if key in place:
@@ -69,24 +71,24 @@ def serials(partitions: Partitions, today: date, rows: Iterable[tuple[str, int]]
     return found
 
 
-def named(partitions: Partitions, today: date, flags: Flags) -> list[str]:
+def named(partitions: Partitions, now_utc: datetime, flags: Flags) -> list[str]:
     """The keys of flagged partitions, in order."""
-    keys = _keys(partitions, today)
+    keys = _keys(partitions, now_utc)
     return [keys[place] for place in np.flatnonzero(flags).tolist()]
 
 
 @lru_cache(maxsize=1024)
-def _keys(partitions: Partitions, today: date) -> tuple[str, ...]:
-    return tuple(places(partitions, today))
+def _keys(partitions: Partitions, now_utc: datetime) -> tuple[str, ...]:
+    return tuple(places(partitions, now_utc))
 
 
-def linked(table: Table, given: Input, graph: Graph, today: date) -> Links:
+def linked(table: Table, given: Input, graph: Graph, now_utc: datetime) -> Links:
     """How a table reads one of its inputs."""
-    return links(given.window, table.partitions, graph[given.table].partitions, today)
+    return links(given.window, table.partitions, graph[given.table].partitions, now_utc)
 
 
 def suspects(
-    table: Table, own: Standings, recipe: int, contents: Callable[[str], Numbers], graph: Graph, today: date
+    table: Table, own: Standings, recipe: int, contents: Callable[[str], Numbers], graph: Graph, now_utc: datetime
 ) -> Flags:
     """Partitions of a table that may be stale, of all that are declared.
 
@@ -96,7 +98,7 @@ def suspects(
         recipe: Its recipe as it is now.
         contents: Serials of the contents of an upstream table, or of the files of its feed, by name.
         graph: Its graph.
-        today: Until when sets without end are declared.
+        now_utc: Up to when periods of sets without end are declared.
     """
     settled = own.looked >= 0
     changed, ready = settled & (own.recipe != recipe), ~settled
@@ -104,8 +106,8 @@ def suspects(
         arrived = contents(table.feed.name)
         return np.asarray(changed | (arrived > own.looked) & (arrived > 0), np.bool_)
     for given in table.reads:
-        of, serial = linked(table, given, graph, today), contents(given.table)
-        changed |= settled & (of.newest(serial) > own.looked)
+        of, serial = linked(table, given, graph, now_utc), contents(given.table)
+        changed |= settled & (of.newest(serial, none=0) > own.looked)
         if ready.any():
             ready &= _enough(given, of, serial)
     return np.asarray(changed | ready, np.bool_)
@@ -120,6 +122,6 @@ def _enough(given: Input, of: Links, serial: Numbers) -> Flags:
             return np.asarray(present >= np.minimum(of.widths, min_present), np.bool_)
 
 
-def readers(changed: Flags, table: Table, given: Input, graph: Graph, today: date) -> Flags:
+def readers(changed: Flags, table: Table, given: Input, graph: Graph, now_utc: datetime) -> Flags:
     """Partitions of a table that read one of an input's partitions that have changed."""
-    return linked(table, given, graph, today).reading(changed)
+    return linked(table, given, graph, now_utc).reading(changed)

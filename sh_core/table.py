@@ -24,7 +24,7 @@ from sh_core.contract import Contract, raw_contract
 from sh_core.errors import DeclarationError, refuse_other_kinds
 from sh_core.feed import Feed
 from sh_core.inputs import Input, refuse_text
-from sh_core.partitions import Partitions, Unpartitioned
+from sh_core.partitions import KINDS, Partitions
 
 Transform = Callable[..., pl.LazyFrame]
 """A pure function: one LazyFrame per input, by argument name; returns the rows of one partition."""
@@ -81,7 +81,7 @@ class Table:
         refuse_other_kinds(
             f"table {self.name}",
             {
-                "partitions": (self.partitions, Partitions, "Daily(…), Weekly(…), Monthly(…) or Unpartitioned()"),
+                "partitions": (self.partitions, Partitions, KINDS),
                 "station": (self.station, Station, "one of Station.STAGED, .JOINED, .MART, .FEATURE"),
             },
         )
@@ -91,12 +91,11 @@ class Table:
         if self.transform is not None and not self.inputs:
             msg = f"table {self.name}: its transform needs at least one upstream table as argument"
             raise DeclarationError(msg)
-        column = self.partitions.column
-        if self.transform is not None and column is not None and column not in self.contract.columns:
-            msg = f"table {self.name}: the contract lacks the partition column {column!r}"
-            raise DeclarationError(msg)
-        if not isinstance(self.partitions, Unpartitioned):
-            has, must = self.contract.schema[self.partitions.column], self.partitions.dtype
+        for column, must in self.partitions.columns.items():
+            if self.transform is not None and column not in self.contract.columns:
+                msg = f"table {self.name}: the contract lacks the partition column {column!r}"
+                raise DeclarationError(msg)
+            has = self.contract.schema[column]
             if has != must:
                 msg = f"table {self.name}: the partition column {column!r} must be {must}; in the contract it is {has}"
                 raise DeclarationError(msg)
@@ -174,7 +173,7 @@ def table(
         return Table(
             name=called,
             contract=contract.with_rules(
-                *([IN_PARTITION] if partitions.column is not None else []),
+                *([IN_PARTITION] if partitions.columns else []),
                 *([CONSERVES_ROWS] if station is Station.STAGED else []),
             ),
             partitions=partitions,

@@ -15,13 +15,15 @@ One tick:
 
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 
 import numpy as np
 
 from sh_core.book import Book, Changes, Keys, Request, Tries
 from sh_core.graph import Graph
-from sh_core.links import Flags, Numbers, places
+from sh_core.links import Bools as Flags
+from sh_core.links import Ints as Numbers
+from sh_core.links import places
 from sh_core.policy import Held, Hold, Policy
 from sh_core.staleness import Stale
 from sh_core.suspects import linked, named, serials, standings, suspects
@@ -94,12 +96,13 @@ class Watch:
         swept = sweep or self._is_to_sweep(now_utc)
         if not swept and self._is_quiet():
             return Decision({}, {}, {}, swept=False, suspected=0)
-        # Who works on what comes first: whoever ends after that is held back once more, and whoever ended before it has
-        # left its decision among the changes. The other way round, what was settled in between would be asked for again.
+        # Who works on what comes first: whoever ends after that is held back once more, and whoever ended before it
+        # has left its decision among the changes. The other way round, what was settled in between would be asked for
+        # again.
         occupied = _together(busy, self.book.leased())
         changes = self.book.changes(None if swept else self._serial)
-        suspected = self._sweep(now_utc.date()) if swept else self._changed(changes, now_utc.date())
-        looked = self._look(_together(suspected, self._returned(occupied)), now_utc.date())
+        suspected = self._sweep(now_utc) if swept else self._changed(changes, now_utc)
+        looked = self._look(_together(suspected, self._returned(occupied)), now_utc)
         self._serial = changes.serial
         if swept:
             self._swept_utc = now_utc
@@ -126,7 +129,7 @@ class Watch:
             return True
         return now_utc - last >= timedelta(seconds=self.policy.sweep_s)
 
-    def _sweep(self, today: date) -> dict[str, set[str]]:
+    def _sweep(self, now_utc: datetime) -> dict[str, set[str]]:
         """Everything that may be stale; what was remembered is forgotten."""
         self._stale.clear()
         self._asked.clear()
@@ -139,27 +142,29 @@ class Watch:
         for table in self.graph.tables:
             if table.feed is not None:
                 arrived = self.book.arrivals(table.feed.name)
-                contents[table.feed.name] = serials(table.partitions, today, arrived)
-            own = standings(table.partitions, today, list(self.book.standings(table.name)))
+                contents[table.feed.name] = serials(table.partitions, now_utc, arrived)
+            own = standings(table.partitions, now_utc, list(self.book.standings(table.name)))
             contents[table.name] = own.content
-            flags = suspects(table, own, self.book.recipe(table.name), content, self.graph, today)
+            flags = suspects(table, own, self.book.recipe(table.name), content, self.graph, now_utc)
             if flags.any():
-                found[table.name] = set(named(table.partitions, today, flags))
+                found[table.name] = set(named(table.partitions, now_utc, flags))
         return found
 
-    def _changed(self, changes: Changes, today: date) -> dict[str, set[str]]:
+    def _changed(self, changes: Changes, now_utc: datetime) -> dict[str, set[str]]:
         """What was decided, and what reads what changed."""
         found = {name: set(keys) for name, keys in changes.settled.items() if name in self.graph}
         flags = {
-            name: _flags(self.graph[name], keys, today) for name, keys in changes.content.items() if name in self.graph
+            name: _flags(self.graph[name], keys, now_utc)
+            for name, keys in changes.content.items()
+            if name in self.graph
         }
         for table in self.graph.tables:
             if table.feed is not None and table.feed.name in changes.arrived:
                 found.setdefault(table.name, set()).update(changes.arrived[table.feed.name])
             for given in table.reads:
                 if given.table in flags:
-                    reading = linked(table, given, self.graph, today).reading(flags[given.table])
-                    found.setdefault(table.name, set()).update(named(table.partitions, today, reading))
+                    reading = linked(table, given, self.graph, now_utc).reading(flags[given.table])
+                    found.setdefault(table.name, set()).update(named(table.partitions, now_utc, reading))
         return found
 
     def _returned(self, occupied: Keys) -> dict[str, set[str]]:
@@ -173,11 +178,11 @@ class Watch:
             self._asked[name] -= over
         return returned
 
-    def _look(self, suspected: Keys, today: date) -> int:
+    def _look(self, suspected: Keys, now_utc: datetime) -> int:
         """Look at suspects and remember which are stale; returns how many were looked at."""
         count = 0
         for table in self.graph.tables:
-            place = places(table.partitions, today)
+            place = places(table.partitions, now_utc)
             keys = [key for key in suspected.get(table.name, ()) if key in place]
             if not keys:
                 continue
@@ -199,7 +204,7 @@ class Watch:
             for name, found in self._stale.items()
             if found
         }
-        today, paused = now_utc.date(), frozenset(self.book.paused() if any(stale.values()) else ())
+        paused = frozenset(self.book.paused() if any(stale.values()) else ())
         patience = timedelta(seconds=self.policy.patience_s)
         free = {
             (name, key): why
@@ -216,11 +221,11 @@ class Watch:
         for table in self.graph.tables:
             name = table.name
             found, busy = stale.get(name, {}), occupied.get(name, ())
-            behind = self._behind(table, unsettled, today)
+            behind = self._behind(table, unsettled, now_utc)
             if not found and not busy and behind is None:
                 continue
             blocking = set(busy)
-            place = places(table.partitions, today)
+            place = places(table.partitions, now_utc)
             for key, why in sorted(found.items()):
                 hold = self._hold(tries.get((name, key)), now_utc, busy=key in busy, paused=name in paused)
                 if hold is None and behind is not None and behind[place[key]]:
@@ -235,18 +240,18 @@ class Watch:
                     held.setdefault(name, {})[key] = hold
                 if hold is None or hold.hold in (Hold.ANCESTOR, Hold.BUSY):
                     blocking.add(key)
-            flags = _flags(table, blocking, today)
+            flags = _flags(table, blocking, now_utc)
             unsettled[name] = flags if behind is None else flags | behind
         # Who waits no more is forgotten: to wait again later is another wait.
         self._waits_since = waiting
         return Decision(due, held, stale, swept=False, suspected=0)
 
-    def _behind(self, table: Table, unsettled: Mapping[str, Flags], today: date) -> Flags | None:
+    def _behind(self, table: Table, unsettled: Mapping[str, Flags], now_utc: datetime) -> Flags | None:
         """Partitions that read something which is due itself, worked on, or behind such a one."""
         behind: Flags | None = None
         for given in table.reads:
             if given.table in unsettled:
-                reading = linked(table, given, self.graph, today).reading(unsettled[given.table])
+                reading = linked(table, given, self.graph, now_utc).reading(unsettled[given.table])
                 behind = reading if behind is None else behind | reading
         return behind if behind is not None and behind.any() else None
 
@@ -264,8 +269,8 @@ class Watch:
         return None
 
 
-def _flags(table: Table, keys: Iterable[str], today: date) -> Flags:
-    place = places(table.partitions, today)
+def _flags(table: Table, keys: Iterable[str], now_utc: datetime) -> Flags:
+    place = places(table.partitions, now_utc)
     flags = np.zeros(len(place), np.bool_)
     flags[[place[key] for key in keys if key in place]] = True
     return flags

@@ -12,7 +12,7 @@ import dagster as dg
 from sh_assets.build import FORCE_TAG
 from sh_assets.dagster_private import run_here
 from sh_assets.keys import table_key
-from sh_core.partitions import Partitions, Unpartitioned
+from sh_core.partitions import Dimension, Multi, Partitions, Unpartitioned
 from sh_core.table import Table
 
 LOCATION = "selfheal"
@@ -44,7 +44,8 @@ def run_table(
 ) -> list[Ran]:
     """Materialize partitions of one table and keep the runs in Dagster's storage.
 
-    Dagster names the partitions of a run by the first and the last, so each span without gaps takes a run of its own.
+    Dagster names the partitions of a run by the first and the last, so each span without gaps takes a run of its own;
+    of two dimensions, each rectangle.
 
     Args:
         instance: Where the runs are kept.
@@ -79,14 +80,37 @@ def _tags(partitions: Partitions, span: Sequence[str]) -> dict[str, str]:
 
 def _spans(partitions: Partitions, wanted: Collection[str]) -> Iterator[tuple[str, ...]]:
     """Wanted keys in order, cut where they are not neighbours."""
-    if isinstance(partitions, Unpartitioned):
-        yield from [tuple(wanted)] if wanted else []
-        return
+    match partitions:
+        case Unpartitioned():
+            yield from [tuple(wanted)] if wanted else []
+        case Multi():
+            yield from _rectangles(partitions, wanted)
+        case _:
+            yield from _neighbours(partitions, wanted)
+
+
+def _neighbours(partitions: Dimension, wanted: Collection[str]) -> Iterator[tuple[str, ...]]:
+    numbers = {key: partitions.number(key) for key in wanted}
     span: list[str] = []
-    for key in sorted(wanted, key=partitions.value):
-        if span and partitions.after(span[-1]) != key:
+    for key in sorted(wanted, key=numbers.__getitem__):
+        if span and numbers[key] != numbers[span[-1]] + 1:
             yield tuple(span)
             span = []
         span.append(key)
     if span:
         yield tuple(span)
+
+
+def _rectangles(partitions: Multi, wanted: Collection[str]) -> Iterator[tuple[str, ...]]:
+    """Keys of two dimensions as Dagster names them by a first and a last: every combination of two spans."""
+    (first, outer), (second, inner) = partitions.of
+    rows: dict[str, list[str]] = {}
+    for pieces in map(partitions.pieces, wanted):
+        rows.setdefault(pieces[first], []).append(pieces[second])
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for key, row in rows.items():
+        for span in _neighbours(inner, row):
+            alike.setdefault(span, []).append(key)
+    for span, keys in alike.items():
+        for block in _neighbours(outer, keys):
+            yield tuple(partitions.joined({first: a, second: b}) for a in block for b in span)

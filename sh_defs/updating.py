@@ -26,6 +26,7 @@ from sh_assets.deciding import WatchDecider
 from sh_assets.wording import SHOWN, not_published, word
 from sh_core.errors import SelfHealError
 from sh_core.outcome import Outcome, awaited
+from sh_core.partitions import Partitions
 from sh_core.policy import Hold, Policy
 from sh_core.table import Table
 from sh_core.watch import Watch
@@ -80,7 +81,7 @@ def update(settings: Settings, first: date | None, last: date | None, console: C
     Args:
         settings: Where the state is, and whose tables.
         first: First day looked at; None for all.
-        last: Last day; None for today (UTC).
+        last: Last day; None for whatever has begun.
         console: Where to show it.
 
     Returns:
@@ -93,14 +94,13 @@ def update(settings: Settings, first: date | None, last: date | None, console: C
     graph = declared_graph(settings.tables_module)
     refuse_other_tables(graph, settings)
     home = prepare_dagster_home(settings)
-    today = SystemClock().now_utc().date()
     told = f"Tables of [bold]{settings.tables_module}[/], state in [bold]{settings.home}[/]"
     console.print(told, highlight=False, soft_wrap=True)
     engine = open_engine(settings, graph)
     with dagster_instance(home) as instance, hearing_interrupts() as stop_if_told, watching(console) as watcher:
         going = Update(settings, engine, instance, watcher, stop_if_told)
         going.note_strays()
-        going.bring_up_to_date(first or LONG_AGO, last or today)
+        going.bring_up_to_date(first, last)
         report = going.report()
     write_report(report, settings.home)
     terminal.tables(console, report.tables)
@@ -143,18 +143,20 @@ class Update:
         finally:
             self.seconds[part] = self.seconds.get(part, 0.0) + time.monotonic() - started
 
-    def bring_up_to_date(self, first: date, last: date) -> None:
+    def bring_up_to_date(self, first: date | None, last: date | None) -> None:
         """Run what automation asks for, until it asks for nothing more.
 
+        Days are those of each table's own calendar; partitions that are no periods are looked at whatever the days.
+
         Args:
-            first: First day looked at.
-            last: Last day.
+            first: First day looked at; None for all.
+            last: Last day; None for all periods that have begun.
 
         Raises:
             RunError: If something else than the data failed; what was published until then stays.
         """
         graph, clock = self.engine.graph, SystemClock()
-        spans = {table.name: table.partitions.between(first, last) for table in graph.tables}
+        spans = {table.name: _looked_at(table.partitions, first, last) for table in graph.tables}
         meant = {name: frozenset(keys) for name, keys in spans.items()}
         watch = Watch(graph, LedgerBook(self.engine, clock), AT_ONCE)
         decider = WatchDecider(lambda: watch, clock, lambda name, key: key in meant[name])
@@ -167,7 +169,7 @@ class Update:
             self.watcher.update(table.name, tallies[table.name])
 
         defs = definitions(graph, self.settings, on_outcome, decider)
-        self.engine.take_in(clock.now_utc().date())
+        self.engine.take_in(clock.now_utc())
         done = set[str]()
         while asked := self._asked(defs, decider):
             for table in (table for table in graph.tables if table.name in asked):
@@ -226,14 +228,13 @@ class Update:
     def note_strays(self) -> None:
         """Say what has landed under a name that no feed takes: nobody would ever look at it."""
         feeds = self.engine.graph.feeds
-        today = SystemClock().now_utc().date()
-        strays = self.engine.landing.strays(feeds, today)
+        strays = self.engine.landing.strays(feeds, SystemClock().now_utc())
         for path, feed in islice(strays.items(), STRAYS_SHOWN):
             names = ", ".join(f.name for f in feeds)
             if feed is None:
                 why = f"no feed has that name, there are {names}"
             elif feed.partition_of(path.rpartition("/")[2]) is not None:
-                why = "it is for a day that has not come"
+                why = "it is for a time that has not come"
             else:
                 why = f"{feed.name} takes {feed.takes}"
             self.watcher.note(f"landing/{visible(path)} is not looked at: {why}")
@@ -284,6 +285,12 @@ class Update:
         raised = _raised(self.instance, ran.run_id)
         msg = f"the run of {table.name} failed: {raised}\n{_advice(self.settings)} Its run is {ran.run_id}."
         raise RunError(msg)
+
+
+def _looked_at(partitions: Partitions, first: date | None, last: date | None) -> Sequence[str]:
+    if last is None:
+        return partitions.begun(SystemClock().now_utc(), first)
+    return partitions.between(first or LONG_AGO, last)
 
 
 def write_report(report: Report, home: Path) -> None:

@@ -50,7 +50,7 @@ class LedgerBook:
     def look(self, table: str, keys: Collection[str]) -> Look:
         """What partitions of a table are now. Those that are settled are noted as looked at."""
         before = self._ledger.serials.now()
-        clear = self.registers.unconcerned(table, keys, self._clock.now_utc().date())
+        clear = self.registers.unconcerned(table, keys, self._clock.now_utc())
         look = self._engine.look(table, [key for key in keys if key not in clear])
         settled = look.settled | clear
         # A register that came meanwhile may be the one that was looked at: to note the serial before it would be to say

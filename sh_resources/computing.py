@@ -10,6 +10,7 @@ import inspect
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import partial
 from typing import Literal, TypeVar
 
@@ -133,9 +134,10 @@ def prepare_transform(
     store: Store,
     ledger: Ledger,
     keys: Collection[str],
+    now_utc: datetime,
 ) -> Prepared:
     """See which inputs of some partitions are published, and prepare to run the transform on them."""
-    sighting = inputs.look(table, upstream, store, ledger, keys)
+    sighting = inputs.look(table, upstream, store, ledger, keys, now_utc)
     ready = [key for key in keys if key not in sighting.missing]
     traces = {key: Trace(code.digest, table.contract.version, sighting.reads(key)) for key in ready}
     arrivals = _arrivals(table, sighting, ledger, ready)

@@ -9,8 +9,10 @@ transactions delta-rs lets two first publishes of one partition both append. Wit
 (``max_commit_retries=0``): a commit either lands right on top of the version that was looked at or fails, and after a
 failure everything is looked at again, the lease as well.
 
-Layout: ``<table>/<column>=<key>/<root>-<attempt>.parquet``, without the folder where a table has no partitions. A path
-is never written twice. The partition column is in the path, not in the file, as Delta wants it.
+Layout: ``<table>/<column>=<value>/<root>-<attempt>.parquet``, with a folder per partition column: two for a table of
+two dimensions, none for one without partitions. A path is never written twice. Partition columns are in the path, not
+in the file, as Delta wants it; their values are percent-encoded as delta-rs encodes them, since readers such as Polars
+take them from there and not from the log.
 """
 
 import itertools
@@ -20,7 +22,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cache
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import polars as pl
 import stamina
@@ -29,7 +33,7 @@ from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundErr
 from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
 
 from sh_core.errors import CommitConflictError, DeclarationError, StoreError
-from sh_core.partitions import WHOLE, Partitions, Unpartitioned
+from sh_core.partitions import Partitions
 from sh_resources.delta_files import RecentFiles
 from sh_resources.delta_types import delta_schema
 
@@ -112,22 +116,26 @@ class PartitionedDelta:
 
         Args:
             folder: The table's folder.
-            columns: Columns of the files, the partition column left out.
-            partitions: The partition set, which names and types the partition column.
+            columns: Columns of the files, partition columns left out.
+            partitions: The partition set, which names and types the partition columns.
             recent: Remembers live files from one look to the next; tables may share one, to remember less.
 
         Raises:
-            DeclarationError: If a column has a type that Delta cannot hold.
+            DeclarationError: If a column has a type that Delta cannot hold, or the name of a partition column.
         """
         self.folder = folder
         self.partitions = partitions
         self._recent = recent or RecentFiles()
         self.columns = pl.Schema(columns)
-        self._column: dict[str, pl.DataType] = {}
-        """The partition column with its type; nothing where there is none."""
-        if not isinstance(partitions, Unpartitioned):
-            self._column = {partitions.column: partitions.dtype}
-        self._schema = delta_schema({**self._column, **columns}, folder.name)
+        self._by = partitions.columns
+        """The partition columns with their types."""
+        taken = sorted(self._by.keys() & columns.keys())
+        if taken:
+            of = folder.parent.name
+            msg = f"table {folder.name}: {', '.join(taken)} is a column of {of} as well: partition by another name"
+            raise DeclarationError(msg)
+        self._schema = delta_schema({**self._by, **columns}, folder.name)
+        self._partition_in = cache(self._read_folders)
 
     def path_of(self, partition: str, stem: str) -> str:
         """Where a file of a partition belongs, relative to the table's folder.
@@ -136,7 +144,8 @@ class PartitionedDelta:
             partition: Partition key.
             stem: Name of the file without its suffix, unique for ever.
         """
-        return "/".join([*(f"{column}={partition}" for column in self._column), f"{stem}.parquet"])
+        stored = self.partitions.stored(partition)
+        return "/".join([*(f"{column}={quote(value, safe='')}" for column, value in stored.items()), f"{stem}.parquet"])
 
     # ---- writing
 
@@ -271,11 +280,18 @@ class PartitionedDelta:
 
     def _live(self, delta: DeltaTable) -> pl.DataFrame:
         """One row per live file, with the fields of ``DataFile``."""
-        prefix = next((f"{column}=" for column in self._column), None)
-        path = pl.col("path")
-        partition = pl.lit(WHOLE) if prefix is None else path.str.split("/").list.first().str.strip_prefix(prefix)
         adds = pl.DataFrame(delta.get_add_actions(flatten=True))
-        live = adds.select(partition.alias("partition"), "path", pl.col("num_records").alias("rows"), "size_bytes")
+        # delta-rs encodes a path once more for the log, and decodes it where one is given.
+        paths = [unquote(logged) for logged in adds["path"]]
+        live = pl.DataFrame(
+            {
+                "partition": [self._partition_in(path.rpartition("/")[0]) for path in paths],
+                "path": paths,
+                "rows": adds["num_records"],
+                "size_bytes": adds["size_bytes"],
+            },
+            schema_overrides={"partition": pl.String(), "path": pl.String()},
+        )
         twice = live.filter(pl.col("partition").is_duplicated())
         if not twice.is_empty():
             one, other = twice.filter(pl.col("partition") == twice["partition"][0])["path"][:2]
@@ -286,10 +302,15 @@ class PartitionedDelta:
             raise StoreError(msg)
         return live
 
+    def _read_folders(self, folders: str) -> str:
+        """The partition whose files are in some folders, one within the other."""
+        stored = (folder.split("=", 1) for folder in folders.split("/") if folder)
+        return self.partitions.key_of({column: unquote(value) for column, value in stored})
+
     def _actions(
         self, partition: str, old: DataFile | None, new: DataFile | None, at_utc: datetime
     ) -> Iterator[AddAction | RemoveAction]:
-        value: dict[str, str | None] = dict.fromkeys(self._column, partition)
+        value: dict[str, str | None] = {**self.partitions.stored(partition)}
         at_ms = int(at_utc.timestamp() * 1000)
         if old is not None:
             yield RemoveAction(
@@ -311,7 +332,7 @@ class PartitionedDelta:
             list(actions),
             "append",
             delta.schema(),
-            partition_by=list(self._column),
+            partition_by=list(self._by),
             commit_properties=CommitProperties(
                 max_commit_retries=0, app_transactions=[Transaction(p, n) for p, n in transactions.items()]
             ),
@@ -354,7 +375,7 @@ class PartitionedDelta:
     def _found(self) -> DeltaTable:
         """The table at its newest version, which must be laid out as declared."""
         delta = DeltaTable(self.folder)
-        was, now = delta.metadata().partition_columns, list(self._column)
+        was, now = delta.metadata().partition_columns, list(self._by)
         if was != now:
             msg = (
                 f"table {self.folder.name}: it is partitioned by {', '.join(was) or 'nothing'} and declared with "
@@ -371,7 +392,7 @@ class PartitionedDelta:
                 self._schema,
                 [],
                 mode="error",
-                partition_by=list(self._column),
+                partition_by=list(self._by),
                 configuration={
                     "delta.logRetentionDuration": LOG_RETENTION,
                     # Checkpoints are made here, each followed by a clean-up, not by delta-rs on its own.
@@ -390,7 +411,7 @@ class PartitionedDelta:
 
         Raises:
             StoreError: If a partition has more than one live file, which no publish leaves behind.
-            DeclarationError: If the table is partitioned by another column than declared.
+            DeclarationError: If the table is partitioned by other columns than declared.
         """
         try:
             delta = self._found()
@@ -424,16 +445,16 @@ class PartitionedDelta:
         return list(files.values()) if partitions is None else [files[p] for p in partitions if p in files]
 
     def scan(self, files: Iterable[DataFile], columns: Sequence[str] | None = None) -> pl.LazyFrame:
-        """Rows of some files, partition column included.
+        """Rows of some files, partition columns included.
 
         Args:
             files: Which; a file that was replaced meanwhile is still there.
             columns: Columns to read; None reads all. Columns that a file predates are null.
 
         Returns:
-            One row per row of the files; columns as asked, else the partition column first.
+            One row per row of the files; columns as asked, else the partition columns first.
         """
-        whole = pl.Schema({**self._column, **self.columns})
+        whole = pl.Schema({**self._by, **self.columns})
         wanted = list(columns) if columns is not None else whole.names()
         paths = [f"{self.folder}/{f.path}" for f in files]  # pathlib takes longer to join than Polars to read
         if not paths:
@@ -441,8 +462,8 @@ class PartitionedDelta:
         return pl.scan_parquet(
             paths,
             schema=self.columns,
-            hive_partitioning=bool(self._column),
-            hive_schema=self._column or None,
+            hive_partitioning=bool(self._by),
+            hive_schema=self._by or None,
             missing_columns="insert",
             extra_columns="ignore",
         ).select(wanted)

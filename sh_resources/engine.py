@@ -9,7 +9,7 @@ the one that saw the newer inputs.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from datetime import date, timedelta
+from datetime import datetime, timedelta
 from functools import cache
 from itertools import islice
 
@@ -156,18 +156,18 @@ class Engine:
             raise AssertionError(table)  # a Table has a feed or a transform
         return recipe(table, {i.table: self.graph[i.table] for i in table.reads}, self._code(table.transform))
 
-    def take_in(self, today: date) -> dict[str, int]:
+    def take_in(self, now_utc: datetime) -> dict[str, int]:
         """Take in what has landed: files that are new, or not those that were there when last asked.
 
         Args:
-            today: Files of later periods are not looked for.
+            now_utc: Files of periods that have not begun are not looked for.
 
         Returns:
             How many files were read, by feed.
         """
         taken: dict[str, int] = {}
         for feed in self.graph.feeds:
-            seen = self.landing.delivered(feed, feed.partitions.declared(today))
+            seen = self.landing.delivered(feed, feed.partitions.declared(now_utc))
             new = {key: file for key, file in seen.files.items() if self._seen.get((feed.name, key)) != file}
             if new:
                 take_in(feed, self.landing, self.ledger, self._clock, new)
@@ -188,7 +188,8 @@ class Engine:
 
     def _together(self, table: Table, chunk: int) -> int:
         """How many partitions are handled together: fewer where each reads many, a month's days for instance."""
-        widths = (width(table.partitions, self.graph[i.table].partitions) for i in table.reads)
+        now = self._clock.now_utc()
+        widths = (width(i.window, table.partitions, self.graph[i.table].partitions, now) for i in table.reads)
         return max(1, chunk // max(widths, default=1))
 
     def _settle(self, table: Table, keys: Sequence[str], run_id: str, *, force: bool) -> dict[str, Outcome]:
@@ -225,7 +226,8 @@ class Engine:
             raise AssertionError(table)  # a Table has a feed or a transform
         upstream = {i.table: self.graph[i.table] for i in table.reads}
         code = self._code(table.transform)
-        return prepare_transform(table, table.transform, code, upstream, self.store, self.ledger, keys)
+        now = self._clock.now_utc()
+        return prepare_transform(table, table.transform, code, upstream, self.store, self.ledger, keys, now)
 
     @cache  # noqa: B019 - one engine lives as long as its process
     def _code(self, transform: Transform) -> CodeVersion:

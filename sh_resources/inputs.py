@@ -8,6 +8,7 @@ those of the files that were read, not of whatever is current a moment later.
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 
 import numpy as np
 import polars as pl
@@ -129,7 +130,14 @@ class Sighting:
         return rows, {p: (starts[i], heights[i]) for i, p in enumerate(partitions)}
 
 
-def look(table: Table, upstream: Mapping[str, Table], store: Store, ledger: Ledger, keys: Collection[str]) -> Sighting:
+def look(
+    table: Table,
+    upstream: Mapping[str, Table],
+    store: Store,
+    ledger: Ledger,
+    keys: Collection[str],
+    now_utc: datetime,
+) -> Sighting:
     """See what some partitions of a table would be computed from.
 
     Args:
@@ -138,8 +146,9 @@ def look(table: Table, upstream: Mapping[str, Table], store: Store, ledger: Ledg
         store: Where tables are.
         ledger: Where their versions are known.
         keys: Partitions to compute.
+        now_utc: Up to when partitions of a set without end are declared.
     """
-    mapped = wanted(table, upstream, keys)
+    mapped = wanted(table, upstream, keys, now_utc)
     files: dict[str, dict[str, DataFile]] = {}
     versions: dict[str, dict[str, Version]] = {}
     for name, source in upstream.items():

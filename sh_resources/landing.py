@@ -22,14 +22,13 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import date
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
-from sh_core.partitions import Unpartitioned
 
 _THREADS = 4
 """Files taken in at a time: reading, hashing and syncing release the GIL, and a share on the network answers slowly."""
@@ -156,12 +155,12 @@ class LandingZone:
             raise FeedError(msg) from error
         return Seen({key: files[key] for key in wanted.values() if key in files}, refused)
 
-    def strays(self, feeds: Collection[Feed], today: date) -> dict[str, Feed | None]:
+    def strays(self, feeds: Collection[Feed], now_utc: datetime) -> dict[str, Feed | None]:
         """What lies in the landing zone under a name that nobody looks for.
 
         Args:
             feeds: Every feed.
-            today: Files of later periods are not looked for yet.
+            now_utc: Files of periods that begin later are not looked for yet.
 
         Returns:
             Path below the landing zone → the feed whose folder it is in; None for a folder that is no feed's.
@@ -177,7 +176,7 @@ class LandingZone:
                 found[name] = None
             else:
                 files = self._names(self._folder(feed))
-                found |= {f"{name}/{file}": feed for file in files if not _is_due(feed, file, today)}
+                found |= {f"{name}/{file}": feed for file in files if not _is_due(feed, file, now_utc)}
         return found
 
     def _names(self, folder: Path) -> list[str]:
@@ -260,12 +259,10 @@ class LandingZone:
         return folder
 
 
-def _is_due(feed: Feed, file_name: str, today: date) -> bool:
+def _is_due(feed: Feed, file_name: str, now_utc: datetime) -> bool:
     """Whether a name stands for a partition that is looked for by now."""
     key = feed.partition_of(file_name)
-    if key is None or isinstance(feed.partitions, Unpartitioned):
-        return key is not None
-    return feed.partitions.value(key) <= today
+    return key is not None and feed.partitions.has_begun(key, now_utc)
 
 
 def _stat_or_why_not(entry: os.DirEntry[str]) -> os.stat_result | str | None:

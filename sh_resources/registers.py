@@ -13,7 +13,7 @@ to see in which of them a changed key occurs.
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import datetime
 from functools import cached_property
 
 import numpy as np
@@ -21,8 +21,9 @@ import polars as pl
 
 from sh_core.book import Changes
 from sh_core.inputs import Input, Lookup
-from sh_core.links import Numbers, places
-from sh_core.mapping import mapped
+from sh_core.links import Ints as Numbers
+from sh_core.links import places
+from sh_core.mapping import Keys, Window, mapped
 from sh_core.partitions import WHOLE, Unpartitioned
 from sh_core.reading import handed_over
 from sh_core.suspects import named, standings, suspects
@@ -93,35 +94,35 @@ class Registers:
         sources = {given.table for given in self._lookups(self.engine.graph[name])}
         return bool(sources) and not sources.isdisjoint(self.engine.ledger.serials.changes(after).content)
 
-    def unconcerned(self, name: str, keys: Collection[str], today: date) -> frozenset[str]:
+    def unconcerned(self, name: str, keys: Collection[str], now_utc: datetime) -> frozenset[str]:
         """Those of a table's partitions of which nothing changed but registers, in keys that do not occur there.
 
         Args:
             name: The table.
             keys: Partitions that may be stale.
-            today: Until when sets without end are declared.
+            now_utc: Up to when periods of sets without end are declared.
         """
         table, graph = self.engine.graph[name], self.engine.graph
         lookups = self._lookups(table)
-        if not lookups or len(keys) < self.least:
+        if not lookups or len(keys) < self.least or not all(map(self._stays, table.reads)):
             return frozenset()
         for source in {given.table for given in lookups}:
             self.see(source)
-        own = standings(table.partitions, today, self.engine.ledger.serials.standings(name))
+        own = standings(table.partitions, now_utc, self.engine.ledger.serials.standings(name))
         others = replace(table, inputs=tuple(given for given in table.inputs if given not in lookups))
         recipe = self.engine.recipe(name)
 
         def contents(source: str) -> Numbers:
             rows = self.engine.ledger.serials.standings(source)
-            return standings(graph[source].partitions, today, rows).content
+            return standings(graph[source].partitions, now_utc, rows).content
 
-        clear = (own.looked >= 0) & ~suspects(others, own, recipe, contents, graph, today)
+        clear = (own.looked >= 0) & ~suspects(others, own, recipe, contents, graph, now_utc)
         settled = dict(self.engine.ledger.serials.settled(name)) if clear.any() else {}
-        looked = dict(zip(places(table.partitions, today), own.looked.tolist(), strict=True))
-        asked = set(keys).intersection(named(table.partitions, today, clear), settled)
+        looked = dict(zip(places(table.partitions, now_utc), own.looked.tolist(), strict=True))
+        asked = set(keys).intersection(named(table.partitions, now_utc, clear), settled)
         left = {key: (looked[key], max(looked[key], settled[key])) for key in asked}
         for given in lookups:
-            concerned = self._concerned(table, given, left) if left else set[str]()
+            concerned = self._concerned(table, given, left, now_utc) if left else set[str]()
             left = {key: at for key, at in left.items() if key not in concerned}
         return frozenset(left)
 
@@ -133,7 +134,14 @@ class Registers:
         graph = self.engine.graph
         return [i for i in table.inputs if i.lookup and isinstance(graph[i.table].partitions, Unpartitioned)]
 
-    def _concerned(self, table: Table, given: Input, looked: Mapping[str, tuple[int, int]]) -> set[str]:
+    def _stays(self, given: Input) -> bool:
+        """Whether an input is of the same partitions at any time: what is last, or all, is not when a day begins."""
+        whole = isinstance(self.engine.graph[given.table].partitions, Unpartitioned)
+        return whole or isinstance(given.window, Window | Keys)
+
+    def _concerned(
+        self, table: Table, given: Input, looked: Mapping[str, tuple[int, int]], now_utc: datetime
+    ) -> set[str]:
         """Partitions whose looked-up rows may have changed since each was looked at.
 
         Args:
@@ -141,6 +149,7 @@ class Registers:
             given: Its register.
             looked: Per partition between which two serials it was looked at: a run notes the one before it looks, and
                 may see what is confirmed until it is done.
+            now_utc: Up to when periods of sets without end are declared.
         """
         reigns = self._reigns.get(given.table, [])
         if not reigns:
@@ -150,20 +159,22 @@ class Registers:
         for reign in reigns[:-1]:
             then = [key for key, (first, last) in looked.items() if reign.since <= first and last <= reign.upto]
             if then:
-                same.update(set(then) - self._touched(table, given, then, reign.path, newest.path))
+                same.update(set(then) - self._touched(table, given, then, (reign.path, newest.path), now_utc))
         return set(looked) - same
 
-    def _touched(self, table: Table, given: Input, keys: Sequence[str], before: str, now: str) -> set[str]:
+    def _touched(
+        self, table: Table, given: Input, keys: Sequence[str], paths: tuple[str, str], now_utc: datetime
+    ) -> set[str]:
         """Partitions in whose driving columns a key occurs of which the register says something else."""
         lookup = given.lookup
-        changed = self._differing(given, before, now)
+        changed = self._differing(given, *paths)
         if lookup is None or changed is None:
             return set(keys)
         if changed.is_empty():
             return set()
         driving = next(i for i in table.inputs if i.name == lookup.driver)
         upstream = self.engine.graph[driving.table].partitions
-        read = {key: mapped(driving.window, table.partitions, upstream, key) for key in keys}
+        read = {key: mapped(driving.window, table.partitions, upstream, key, now_utc) for key in keys}
         occurring = self._occurring(driving.table, lookup, changed, {p for found in read.values() for p in found})
         return {key for key, found in read.items() if not occurring.isdisjoint(found)}
 

@@ -71,7 +71,7 @@ class Store:
             partitions: Keys to read; None reads all.
 
         Returns:
-            One row per quarantined row: partition column, ``rules``, ``file``, ``line``, ``row`` (JSON text,
+            One row per quarantined row: partition columns, ``rules``, ``file``, ``line``, ``row`` (JSON text,
             PII masked) and ``attempt``.
         """
         delta = self.quarantine(table)
@@ -79,8 +79,8 @@ class Store:
 
 
 def stored_columns(table: Table) -> pl.Schema:
-    """Columns of a table's files: those of the contract but the partition column, and lineage where it is kept."""
-    columns = {name: dtype for name, dtype in table.contract.schema.items() if name != table.partitions.column}
+    """Columns of a table's files: those of the contract but the partition columns, and lineage where it is kept."""
+    columns = {name: dtype for name, dtype in table.contract.schema.items() if name not in table.partitions.columns}
     return pl.Schema({**columns, **(LINEAGE if table.keeps_lineage else {})})
 
 

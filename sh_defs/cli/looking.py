@@ -96,9 +96,9 @@ def show(
     from sh_resources.clock import SystemClock
 
     engine = engine_at(home)
-    today = SystemClock().now_utc().date()
-    named, key = address(engine.graph, what, today)
-    facts = table(engine, named, today) if key is None else partition(engine, named, key)
+    now = SystemClock().now_utc()
+    named, key = address(engine.graph, what, now)
+    facts = table(engine, named, now) if key is None else partition(engine, named, key)
     if as_json:
         _print(facts)
     elif key is None:
@@ -163,7 +163,7 @@ def show_quarantine(
     from sh_resources.clock import SystemClock
 
     engine = engine_at(home)
-    named, key = address(engine.graph, what, SystemClock().now_utc().date())
+    named, key = address(engine.graph, what, SystemClock().now_utc())
     facts = quarantined_rows(engine.store, named, key, rule, limit)
     if as_json:
         _print(facts)

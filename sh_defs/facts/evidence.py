@@ -8,11 +8,13 @@ masked (``sh_resources.quarantine``). Invariant: PII leaves only masked, since e
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import polars as pl
 
 from sh_core.graph import Graph
+from sh_core.partitions import Partitions
 from sh_core.table import Table
 from sh_core.verdict import Level
 from sh_defs.facts.naming import UnknownNameError, alike, meant
@@ -69,14 +71,13 @@ def specimen(table: Table, rule: str, evidence: pl.DataFrame) -> Specimen:
         rule: A rule that some row of the evidence breaks.
         evidence: From ``Store.quarantined``, so masked.
     """
-    column = table.partitions.column
     broken = evidence.filter(pl.col("rules").list.contains(rule))
-    row = broken.sort(*([column] if column in broken.columns else []), "file", "line").row(0, named=True)
+    row = broken.sort(*table.partitions.columns, "file", "line").row(0, named=True)
     rules = {name: rule_of(table, name) for name in row["rules"]}
     looked_at = {c for name, r in rules.items() if r is not None for c in (name.split(":")[1:] or r.columns)}
     return Specimen(
         table=table.name,
-        partition=partition_in(row, column),
+        partition=partition_in(row, table.partitions),
         rules={name: r.description if r is not None else "no rule of today's contract" for name, r in rules.items()},
         file=row["file"],
         line=row["line"],
@@ -85,9 +86,13 @@ def specimen(table: Table, rule: str, evidence: pl.DataFrame) -> Specimen:
     )
 
 
-def partition_in(row: Mapping[str, Any], column: str | None) -> str:
-    """Partition key that a row of a quarantine is of; ``all`` where a table is one partition."""
-    return str(row[column]) if column is not None and column in row else "all"
+def partition_in(row: Mapping[str, Any], partitions: Partitions) -> str:
+    """Partition key that a row of a quarantine is of."""
+    stored = {
+        name: f"{row[name]:%Y-%m-%d %H:%M:%S.%f}" if isinstance(row[name], datetime) else str(row[name])
+        for name in partitions.columns
+    }
+    return partitions.key_of(stored)
 
 
 def by_rule(table: Table, evidence: pl.DataFrame) -> list[Quarantined]:
@@ -122,14 +127,13 @@ def quarantine_counts(store: Store, tables: Iterable[Table], rule: str | None = 
     _refuse_rule(wanted, evidence, rule)
     counted = []
     for of in wanted:
-        column = of.partitions.column
         rows = evidence[of.name].explode("rules").drop_nulls("rules")
         if rule is not None:
             rows = rows.filter(_breaks(pl.col("rules"), rule))
-        by = [*([column] if column in rows.columns else []), "rules"]
+        by = [*of.partitions.columns, "rules"]
         groups = rows.group_by(by).agg(pl.len().alias("rows"), pl.col("file").drop_nulls().unique().sort()).sort(by)
         for group in groups.iter_rows(named=True):
-            where = {"table": of.name, "partition": partition_in(group, column)}
+            where = {"table": of.name, "partition": partition_in(group, of.partitions)}
             counted.append({**where, "rule": group["rules"], "rows": group["rows"], "files": group["file"]})
     return counted
 
@@ -149,10 +153,9 @@ def quarantined_rows(store: Store, of: Table, key: str | None, rule: str | None,
     """
     evidence = store.quarantined(of, None if key is None else [key])
     _refuse_rule([of], {of.name: evidence}, rule)
-    column = of.partitions.column
     if rule is not None:
         evidence = evidence.filter(pl.col("rules").list.eval(_breaks(pl.element(), rule)).list.any())
-    rows = evidence.sort(*([column] if column in evidence.columns else []), "file", "line")
+    rows = evidence.sort(*of.partitions.columns, "file", "line")
     return {
         "table": of.name,
         "partition": key,
@@ -160,7 +163,7 @@ def quarantined_rows(store: Store, of: Table, key: str | None, rule: str | None,
         "total": rows.height,
         "rows": [
             {
-                "partition": partition_in(row, column),
+                "partition": partition_in(row, of.partitions),
                 "rules": {name: says(of, name) for name in row["rules"]},
                 "file": row["file"],
                 "line": row["line"],

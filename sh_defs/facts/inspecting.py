@@ -6,7 +6,7 @@ only; PII leaves only masked; what people are shown is made of the very values t
 """
 
 from collections.abc import Collection
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 import polars as pl
@@ -49,15 +49,15 @@ def every_table(engine: Engine, now_utc: datetime) -> Facts:
                 "quarantined": s.quarantined,
                 "last_published_utc": _iso(s.published_utc),
             }
-            for s in standings(engine.graph, engine.store, engine.ledger, now_utc.date())
+            for s in standings(engine.graph, engine.store, engine.ledger, now_utc)
         ],
     }
 
 
-def table(engine: Engine, of: Table, today: date) -> Facts:
+def table(engine: Engine, of: Table, now_utc: datetime) -> Facts:
     """What one table promises, reads and holds."""
-    graph, contract, keys = engine.graph, of.contract, of.partitions.declared(today)
-    standing = next(s for s in standings(graph, engine.store, engine.ledger, today) if s.table == of.name)
+    graph, contract, keys = engine.graph, of.contract, of.partitions.declared(now_utc)
+    standing = next(s for s in standings(graph, engine.store, engine.ledger, now_utc) if s.table == of.name)
     activity = [a for a in engine.ledger.publications.activity() if a.table == of.name]
     incidents = engine.ledger.incidents.open(of.name)
     return {

@@ -6,7 +6,7 @@ found. Invariant: a name that does not exist is never guessed, only suggested.
 
 from bisect import bisect
 from collections.abc import Collection, Sequence
-from datetime import date
+from datetime import datetime
 from difflib import get_close_matches
 
 from sh_core.errors import SelfHealError
@@ -19,13 +19,13 @@ class UnknownNameError(SelfHealError):
     """Somebody named a table, partition or rule that does not exist."""
 
 
-def address(graph: Graph, text: str, today: date) -> tuple[Table, str | None]:
+def address(graph: Graph, text: str, now_utc: datetime) -> tuple[Table, str | None]:
     """The table, and the partition if one is named, of ``TABLE[:PARTITION]``.
 
     Args:
         graph: The declared tables.
         text: What was typed.
-        today: Day (UTC) up to which partitions without end exist.
+        now_utc: Up to when partitions without end exist.
 
     Raises:
         UnknownNameError: If there is no such table or partition; with those that look like it.
@@ -34,7 +34,7 @@ def address(graph: Graph, text: str, today: date) -> tuple[Table, str | None]:
     table = table_named(graph, name)
     if not colon:
         return table, None
-    keys = table.partitions.declared(today)
+    keys = table.partitions.declared(now_utc)
     if key not in keys:
         span = f"{len(keys):,} partitions, {keys[0]} to {keys[-1]}" if len(keys) > 1 else f"one partition, {keys[0]}"
         near = _neighbours(key, keys) if is_date(keys[0]) else alike(key, keys)

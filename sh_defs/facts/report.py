@@ -187,7 +187,7 @@ def gather(
     evidence = {t.name: store.quarantined(t) for t in graph.tables}
     quarantined = tuple(q for t in graph.tables for q in by_rule(t, evidence[t.name]))
     delivered = [key for f in feeds for key in f.by_partition]
-    tables = standings_of(graph, store, settled, activity, delivered, now_utc.date())
+    tables = standings_of(graph, store, settled, activity, delivered, now_utc)
     return Report(
         made_utc=now_utc,
         span=span,

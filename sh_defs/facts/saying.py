@@ -8,7 +8,8 @@ from datetime import datetime
 
 from sh_core.contract import Split
 from sh_core.inputs import Input, Required
-from sh_core.mapping import SAME
+from sh_core.mapping import All, Dimensions, Keys, Last, PartitionMapping, Window, dimensions_of
+from sh_core.partitions import Partitions, Periods
 from sh_core.table import Table
 from sh_core.verdict import Broken, Held, Level, Rule, RuleBreach, Unknown, Verdict
 
@@ -50,11 +51,26 @@ def count(number: int, noun: str) -> str:
 
 def periods(given: Input, source: Table) -> str:
     """Which partitions of an upstream table a partition reads, and how many must be there."""
-    if source.partitions.column is None:
+    if not source.partitions.columns:
         return "whole"
-    window, present = given.window, given.present
-    which = "its own period" if window == SAME else f"periods {window.first:+d} to {window.last:+d} from its own"
+    which, present = _which(given.window, source.partitions), given.present
     return which if isinstance(present, Required) else f"{which}, at least {present.min_present} of them"
+
+
+def _which(mapping: PartitionMapping, of: Partitions) -> str:
+    match mapping:
+        case Window(0, 0):
+            return "its own period" if isinstance(of, Periods) else "its own partition"
+        case Window(first, last):
+            return f"periods {first:+d} to {last:+d} from its own"
+        case All():
+            return "all partitions"
+        case Last():
+            return "the newest partition"
+        case Keys(reads):
+            return "; ".join(f"for {own} {', '.join(read)}" for own, read in reads)
+        case Dimensions(dimensions):
+            return "; ".join(f"{name}: {_which(how, dimensions_of(of)[name])}" for name, how in dimensions)
 
 
 def policy(table: Table) -> str:

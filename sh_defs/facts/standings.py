@@ -77,11 +77,11 @@ class TableStanding:
         return hashlib.blake2b(text.encode(), digest_size=16, person=b"sh-table-1").hexdigest()
 
 
-def standings(graph: Graph, store: Store, ledger: Ledger, today: date) -> tuple[TableStanding, ...]:
-    """What readers of every table see, inputs first; partitions without end are counted up to today (UTC)."""
+def standings(graph: Graph, store: Store, ledger: Ledger, now_utc: datetime) -> tuple[TableStanding, ...]:
+    """What readers of every table see, inputs first; partitions without end are counted up to now."""
     settled = {t.name: ledger.publications.settlements(t.name) for t in graph.tables}
     delivered = {key for feed in graph.feeds for key in ledger.arrivals.current(feed.name)}
-    return standings_of(graph, store, settled, ledger.publications.activity(), delivered, today)
+    return standings_of(graph, store, settled, ledger.publications.activity(), delivered, now_utc)
 
 
 def standings_of(
@@ -90,7 +90,7 @@ def standings_of(
     settled: Mapping[str, Mapping[str, Settlement]],
     activity: Iterable[Activity],
     delivered: Collection[str],
-    today: date,
+    now_utc: datetime,
 ) -> tuple[TableStanding, ...]:
     """What readers of every table see, given what the ledger says.
 
@@ -100,7 +100,7 @@ def standings_of(
         settled: Per table, the last decision per partition.
         activity: Everything that was ever decided, oldest first.
         delivered: Partition keys of delivered files.
-        today: Day (UTC) up to which partitions without end are counted.
+        now_utc: Up to when partitions without end are counted.
     """
     files = {t.name: store.table(t).state().files for t in graph.tables}
     published = {a.table: a.at_utc for a in activity if a.action is Action.PUBLISH}  # the last one of each stays
@@ -110,7 +110,7 @@ def standings_of(
     for table in graph.tables:
         live, decided = files[table.name], settled[table.name]
         withheld = tuple(sorted(p for p, s in decided.items() if s.action is Action.WITHHOLD))
-        keys = tuple(table.partitions.declared(today))
+        keys = tuple(table.partitions.declared(now_utc))
         window = [k for k in keys if not is_date(k) or (dates and dates[0] <= k <= dates[-1])]
         found.append(
             TableStanding(

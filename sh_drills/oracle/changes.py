@@ -76,7 +76,9 @@ def _restate_column(rng: Random, world: World) -> Change:
     row, column = rng.randrange(len(file.rows)), rng.randrange(1, len(raw.columns))
     rows = [list(r) for r in file.rows]
     rows[row][column] = rng.randint(0, 9)
-    return _land(world, raw, key, File(tuple(map(tuple, rows)), file.salt), f"one value of {raw.columns[column]} restated")
+    return _land(
+        world, raw, key, File(tuple(map(tuple, rows)), file.salt), f"one value of {raw.columns[column]} restated"
+    )
 
 
 def _add_row(rng: Random, world: World) -> Change:
@@ -140,7 +142,9 @@ def _edit_idly(rng: Random, world: World) -> Change:
 def _edit_contract(rng: Random, world: World) -> Change:
     shape = rng.choice([s for s in world.shapes.values() if s.station != RAW])
     limit, share = rng.choice(LIMITS), rng.choice([None, None, 0.3])
-    return _edited(world, replace(shape, gate=replace(shape.gate, limit=limit, share=share)), f"at most {limit}, {share}")
+    return _edited(
+        world, replace(shape, gate=replace(shape.gate, limit=limit, share=share)), f"at most {limit}, {share}"
+    )
 
 
 def _redeclare(rng: Random, world: World) -> Change:

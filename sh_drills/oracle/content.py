@@ -78,7 +78,6 @@ def judged(shape: Shape, rows: Rows, known: Collection[int]) -> Rows | None:
     return kept
 
 
-
 def by_column(columns: Sequence[str], wanted: Iterable[str], rows: Rows) -> list[dict[str, int]]:
     """Rows, each by column, with the wanted columns only."""
     places = [(c, columns.index(c)) for c in wanted]

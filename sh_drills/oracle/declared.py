@@ -39,7 +39,9 @@ PERIODS: Mapping[str, Callable[[Span], Partitions]] = {
 
 def graph_of(shapes: Mapping[str, Shape]) -> Graph:
     """The real graph of some shapes."""
-    return Graph.of([_table(shape, shapes[shape.reads[0].table].span if shape.reads else shape.span) for shape in shapes.values()])
+    return Graph.of(
+        [_table(shape, shapes[shape.reads[0].table].span if shape.reads else shape.span) for shape in shapes.values()]
+    )
 
 
 @lru_cache(maxsize=10_000)
@@ -50,7 +52,11 @@ def _table(shape: Shape, mains: Span) -> Table:
         partitions=partitions_of(shape.span),
         station=_STATIONS.get(shape.station, Station.MART),
         inputs=tuple(_input(given, mains if i == 0 else None) for i, given in enumerate(shape.reads)),
-        transform=None if shape.station == RAW else _staging(shape) if shape.station == STAGED else _transform(shape, mains),
+        transform=None
+        if shape.station == RAW
+        else _staging(shape)
+        if shape.station == STAGED
+        else _transform(shape, mains),
         feed=_feed(shape.feed, shape.span, shape.columns) if shape.feed is not None else None,
     )
 
@@ -125,10 +131,8 @@ def _transform(shape: Shape, mains: Span) -> Transform:
 
     def transform(**inputs: pl.LazyFrame) -> pl.LazyFrame:
         handed = {name: frame.collect() for name, frame in inputs.items()}
-        made = pl.LazyFrame(
-            computed(shape, {n: frame.to_dicts() for n, frame in handed.items()}), schema, orient="row"
-        )
-        if isinstance(partitions, Unpartitioned) or period is None:
+        made = pl.LazyFrame(computed(shape, {n: frame.to_dicts() for n, frame in handed.items()}), schema, orient="row")
+        if not isinstance(partitions, Daily | Weekly | Monthly) or period is None:
             return made
         # The main input is read over exactly the partition's own period, so that any of its rows tells which it is.
         day = next(iter(handed[code.main].get_column(period)), None)

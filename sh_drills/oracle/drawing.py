@@ -94,7 +94,9 @@ def _mart(rng: Random, name: str, shapes: dict[str, Shape], spans: dict[str, Spa
     able = [s for s in shapes.values() if s.station != RAW]
     recent = able[-5:]
     main = rng.choice(rng.choice([able, recent]))
-    own = rng.choice([s for s in spans.values() if main.span.kind in _FINER[s.kind]] if main.span.start else [main.span])
+    own = rng.choice(
+        [s for s in spans.values() if main.span.kind in _FINER[s.kind]] if main.span.start else [main.span]
+    )
     if main.span.start is not None and rng.random() < 0.6:  # noqa: PLR2004 -- mostly its own days
         own = main.span
     reads = [_main_input(rng, main)]
@@ -141,7 +143,9 @@ def _some_columns(rng: Random, source: Shape) -> tuple[str, ...] | None:
 def _pick(rng: Random, reads: list[Given], shapes: dict[str, Shape]) -> Pick:
     given = rng.choice([reads[0], *reads])
     columns = shapes[given.argument].columns if given.columns is None else (KEY, *given.columns)
-    return Pick(given.argument, rng.choice(columns), rng.choice(["min", "max", "sum", "count"]), rng.choice([1, 1, 2, 4]))
+    return Pick(
+        given.argument, rng.choice(columns), rng.choice(["min", "max", "sum", "count"]), rng.choice([1, 1, 2, 4])
+    )
 
 
 def draw_file(rng: Random, shape: Shape) -> File:
@@ -156,5 +160,3 @@ def broken(rng: Random, rows: Rows) -> Rows:
         return ((1, 99, *(0 for _ in range(2))),)
     number = rng.randrange(len(rows))
     return tuple((row[0], 99, *row[2:]) if i == number else row for i, row in enumerate(rows))
-
-

@@ -89,7 +89,7 @@ class Case:
 
     def account(self) -> Account:
         """What it consisted of so far."""
-        partitions = sum(len(t.partitions.declared(self.world.today)) for t in self.system.book.graph.tables)
+        partitions = sum(len(t.partitions.declared(self.system.now_utc)) for t in self.system.book.graph.tables)
         return Account(
             len(self.world.shapes), partitions, self.changes, len(self.system.executed), self.ticks, self.system.reused
         )
@@ -173,7 +173,9 @@ class Case:
     def check_content(self) -> None:
         """What is seen is what a rebuilding from scratch shows."""
         executed = {place: number for number, (place, _) in enumerate(self.system.executed)}
-        standing = {p: (handed, shown) for p, (number, handed, shown) in self.pinned.items() if executed.get(p, -1) < number}
+        standing = {
+            p: (handed, shown) for p, (number, handed, shown) in self.pinned.items() if executed.get(p, -1) < number
+        }
         rebuilt = Rebuilt(self.world, self.system.shown(), standing)
         differences = [] if self.world.paused else rebuilt.differences()
         self.require(not differences, "\n".join(["content differs", *differences[:5]]))
@@ -266,5 +268,3 @@ def _told(decision: Decision) -> str:
 def _compared(found: Counter[Place], expected: Counter[Place]) -> str:
     missing, more = expected - found, found - expected
     return f"not executed: {sorted(missing.elements())[:8]}; executed for nothing: {sorted(more.elements())[:8]}"
-
-

@@ -10,7 +10,7 @@ import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 
 from sh_core.book import Changes, Keys, Request, Tries
@@ -50,6 +50,10 @@ def version_of(columns: tuple[str, ...], rows: Rows, period: tuple[str, str] | N
 
 def _hashed(*what: object) -> str:
     return f"sh1-{hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest()}"
+
+
+_ANY_TIME = datetime(9000, 1, 1, tzinfo=UTC)
+"""Windows are the same at any time."""
 
 
 @dataclass(frozen=True)
@@ -258,9 +262,11 @@ class MemoryBook:
                 key: Trace(code, contract, frozenset({Read(table.feed.name, key, (), _hashed(file))}))
                 for key, file in files.items()
             }
-            return Sight(self, table, traces, {k: (table.feed.delivery(k),) for k in keys if k not in files}, files=files)
+            return Sight(
+                self, table, traces, {k: (table.feed.delivery(k),) for k in keys if k not in files}, files=files
+            )
         upstream = self._upstream(table)
-        asked = wanted(table, upstream, keys)
+        asked = wanted(table, upstream, keys, _ANY_TIME)
         versions: dict[str, dict[str, Version]] = {}
         seen: dict[str, Mapping[str, Content]] = {}
         for input_name, source in upstream.items():
@@ -325,4 +331,4 @@ class Sight:
         columns = (*source.contract.key, *(c for c in columns if c not in source.contract.key))
         period = (source.partitions.column, p) if source.partitions.column in kept else None
         plain = tuple(sorted(tuple(row[c] for c in columns) for row in rows))
-        return version_of(columns, plain, period, keyed=True).root  # type: ignore[arg-type]
+        return version_of(columns, plain, period, keyed=True).root

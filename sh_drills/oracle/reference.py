@@ -183,5 +183,3 @@ def _columns(given: Given, source: Shape) -> tuple[str, ...]:
 
 def _said(shown: Shown | None) -> str:
     return "nothing" if shown is None else f"{shown.rows}"
-
-

@@ -125,7 +125,7 @@ class Turmoil:
         """A person runs some partitions, in Dagster or not."""
         system, rng = self.case.system, self.case.rng
         table = rng.choice(system.book.graph.tables)
-        keys = [k for k in table.partitions.declared(system.now_utc.date()) if rng.random() < 0.5]  # noqa: PLR2004
+        keys = [k for k in table.partitions.declared(system.now_utc) if rng.random() < 0.5]  # noqa: PLR2004
         if keys:
             system.run_by_hand(table.name, keys, in_dagster=rng.random() < 0.5)  # noqa: PLR2004
 
@@ -137,7 +137,7 @@ class Turmoil:
         """Somebody holds a lease and does nothing."""
         system, rng = self.case.system, self.case.rng
         table = rng.choice(system.book.graph.tables)
-        key = rng.choice(list(table.partitions.declared(system.now_utc.date())))
+        key = rng.choice(list(table.partitions.declared(system.now_utc)))
         system.ledger.leases.setdefault((table.name, key), "somebody")
 
     def release(self) -> None:

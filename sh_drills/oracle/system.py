@@ -69,7 +69,7 @@ class System:
     def load(self) -> None:
         """Load the code as it is now, in a new process: the watch's memory is gone."""
         shapes = dict(self.world.shapes)
-        self.book = MemoryBook(graph_of(shapes), shapes, self.ledger, lambda: self.between())
+        self.book = MemoryBook(graph_of(shapes), shapes, self.ledger, self.between)
         self.restart()
 
     def restart(self) -> None:
@@ -135,7 +135,9 @@ class System:
 
     def is_settled(self, name: str, key: str, *, after: int) -> bool:
         """Whether a partition was decided after a serial, and would be decided under the same trace now."""
-        since = any((name, key) == (n, k) and what != "arrived" for s, what, n, k in reversed(self.ledger.log) if s > after)
+        since = any(
+            (name, key) == (n, k) and what != "arrived" for s, what, n, k in reversed(self.ledger.log) if s > after
+        )
         trace = self.book.see(name, [key]).traces.get(key) if since else None
         return trace is not None and trace.digest == self.ledger.decided[name][key].trace.digest
 
@@ -146,7 +148,7 @@ class System:
             for place, contents in self.history.items()
             for old in contents
             if place not in self.ledger.leases
-            and place[1] in self.book.graph[place[0]].partitions.declared(self.now_utc.date())
+            and place[1] in self.book.graph[place[0]].partitions.declared(self.now_utc)
             and old.columns == self.book.shapes[place[0]].columns
             and old.version.root != self.ledger.contents[place[0]][place[1]].version.root
         ]

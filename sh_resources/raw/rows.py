@@ -17,7 +17,6 @@ import polars as pl
 from sh_core.columns import FILE, LINE, TEXT, UNPARSED, WHOLE_LINE
 from sh_core.contract import HEADER, READABLE
 from sh_core.feed import Feed
-from sh_core.partitions import Unpartitioned
 from sh_core.verdict import Level, RuleBreach
 
 MAX_RECORD_BYTES = 16 * 2**20
@@ -107,9 +106,8 @@ def from_rows(feed: Feed, key: str, file_name: str, rows: Iterator[Row], columns
 
 def with_origin(feed: Feed, rows: pl.DataFrame, file_names: Mapping[str, str], heights: Sequence[int]) -> pl.DataFrame:
     """Complete rows (cells, ``_line``, ``_text``), the first ``heights[0]`` of which came from the first file, etc."""
-    partitions, periods = feed.partitions, []
-    if not isinstance(partitions, Unpartitioned):
-        periods = [pl.Series(partitions.column, list(map(partitions.value, file_names)), partitions.dtype)]
+    own = [feed.partitions.values(key) for key in file_names]
+    periods = [pl.Series(name, [v[name] for v in own], dtype) for name, dtype in feed.partitions.columns.items()]
     names = pl.Series(FILE, [f"{feed.name}/{name}" for name in file_names.values()], pl.String)
     origin = np.repeat(np.arange(len(heights)), heights)
     unreadable = pl.col(TEXT).is_not_null()

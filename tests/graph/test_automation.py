@@ -17,9 +17,9 @@ from dagster._core.storage.dagster_run import DagsterRunStatus
 from dagster._serdes import deserialize_value, serialize_value
 from dagster._time import get_current_timestamp
 
-from sh_assets.automation import MOST, Busy, due, sensors
-from sh_core.decision import Decision, Hold
+from sh_assets.automation import MOST, Answer, Busy, due, sensors
 from sh_core.partitions import WHOLE
+from sh_core.policy import Hold
 from sh_defs.definitions import definitions
 from sh_resources import settings
 from tests.graph.domain import GRAPH, KEYS, MART, RAW, STG
@@ -39,10 +39,10 @@ class Memory:
     held: dict[str, dict[str, Hold]] = field(default_factory=dict)
     asked: list[tuple[frozenset[str], int, Busy]] = field(default_factory=list)
 
-    def decide(self, tables: frozenset[str], evaluation_id: int, busy: Busy) -> Mapping[str, Decision]:
+    def decide(self, tables: frozenset[str], evaluation_id: int, busy: Busy) -> Mapping[str, Answer]:
         self.asked.append((tables, evaluation_id, busy))
         return {
-            table: Decision(
+            table: Answer(
                 {k: why for k, why in self.want.get(table, {}).items() if k not in busy.get(table, ())},
                 self.held.get(table, {}),
             )
@@ -162,7 +162,7 @@ def test_single_partitions_become_runs(chain: Location) -> None:
 
 def test_several_partitions_become_one_backfill_with_what_hangs_on_them(chain: Location) -> None:
     chain.decider.wants(one=["2024-02-28", "2024-03-01"], two=["2024-03-01"], all=[WHOLE])
-    backfill, run = chain.tick().run_requests or []
+    run, backfill = chain.tick().run_requests or []
     assert backfill.asset_graph_subset is not None
     target = {
         key.path[0]: set(subset.get_partition_keys())
@@ -234,13 +234,13 @@ def test_a_page_says_per_reason_which_partitions(chain: Location) -> None:
         "one": {"2024-02-28": ("code changed", "feed changed"), "2024-02-29": ("feed changed",)},
         "all": {WHOLE: ("first time",)},
     }
-    chain.decider.held = {"one": {"2024-03-01": Hold.PAUSED, "2024-03-03": Hold.WAITING, "2024-03-02": Hold.PAUSED}}
+    chain.decider.held = {"one": {"2024-03-01": Hold.PAUSED, "2024-03-03": Hold.BACKING_OFF, "2024-03-02": Hold.PAUSED}}
     told = chain.tick()
     assert lines(told, "one") == {
         "code changed": ["2024-02-28"],
         "feed changed": ["2024-02-28", "2024-02-29"],
         "not now: paused": ["2024-03-01", "2024-03-02"],
-        "not now: waiting for an input": ["2024-03-03"],
+        "not now: failed, is tried again later": ["2024-03-03"],
     }
     assert lines(told, "all") == {"first time": True}
     (one,) = (e for e in told.automation_condition_evaluations if e.key == dg.AssetKey("one"))
@@ -278,17 +278,11 @@ def test_the_condition_reaches_the_web_interface(tmp_path: Path, instance: dg.Da
     told = snapshot(definitions(GRAPH, found, decider=Memory()))
     shown = {n.asset_key.path[-1]: n.automation_condition_snapshot for n in told.asset_nodes if n.is_materializable}
     assert {name: s and s.node_snapshot.name for name, s in shown.items()} == {t.name: "due" for t in GRAPH.tables}
-    ours = [s for s in told.sensors if s.name != "recovery"]  # and no default sensor besides
+    ours = [s for s in told.sensors if s.name not in {"arrivals", "recovery"}]  # and no default sensor besides
     assert [(s.name, s.sensor_type) for s in ours] == [("due", SensorType.AUTOMATION)]
     selected = ours[0].asset_selection
     assert isinstance(selected, AssetSelection)
     assert all(t.name in str(selected) for t in GRAPH.tables)
-
-
-def test_without_a_decider_nothing_is_automated(tmp_path: Path) -> None:
-    told = snapshot(definitions(GRAPH, settings.load({"SELFHEAL_HOME": str(tmp_path)})))
-    assert [s.name for s in told.sensors] == ["recovery"]
-    assert {n.automation_condition_snapshot for n in told.asset_nodes} == {None}
 
 
 def test_the_tables_of_a_graph_run_together_on_one_partition(tmp_path: Path, instance: dg.DagsterInstance) -> None:

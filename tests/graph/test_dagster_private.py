@@ -1,5 +1,6 @@
 """What we use of Dagster beyond its public API behaves as the adapter says."""
 
+import logging
 import multiprocessing
 import random
 import re
@@ -23,11 +24,17 @@ from dagster._core.events import (
     EventSpecificData,
     StepMaterializationData,
 )
+from dagster._core.test_utils import instance_for_test
+from dagster._core.workspace.context import WorkspaceProcessContext
+from dagster._core.workspace.load_target import EmptyWorkspaceTarget
+from dagster._daemon import controller, sensor
+from dagster._daemon.backfill import execute_backfill_iteration_loop
+from dagster._daemon.sensor import execute_sensor_iteration_loop
 from sqlalchemy.exc import IntegrityError
 
 from sh_assets import dagster_events, dagster_private, telling
 from sh_assets.dagster_events import one_transaction
-from sh_assets.dagster_private import Target, latest_data_versions, latest_ids, latest_materializations
+from sh_assets.dagster_private import Target, latest_data_versions, latest_ids, latest_materializations, run_daemon
 from tests.graph.domain import BROKEN, GOOD, GRAPH, KEYS, RAW, SPLIT, STG, World
 
 pytestmark = pytest.mark.graph
@@ -415,3 +422,30 @@ def test_a_run_made_here_is_silent_and_its_log_is_kept(world: World, capfd: pyte
     (ran,) = world.run(RAW, KEYS[:1])
     said = [entry.user_message for entry in world.instance.all_logs(ran.run_id) if not entry.is_dagster_event]
     assert said == ["raw_visits: 1 reused"]
+
+
+def test_the_daemons_pace_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster reads both constants whenever a loop goes to sleep: 30 s between two looks at a backfill otherwise."""
+    monkeypatch.setattr(controller, "DEFAULT_DAEMON_INTERVAL_SECONDS", 30)
+    monkeypatch.setattr(sensor, "MIN_INTERVAL_LOOP_TIME", 5)
+    with pytest.raises(SystemExit) as ended:
+        run_daemon(["run", "--help"], sensors_every_s=0.25, backfills_every_s=0.5)
+    assert ended.value.code == 0
+
+    class Naps(threading.Event):
+        def __init__(self) -> None:
+            super().__init__()
+            self.taken: list[float] = []
+
+        def wait(self, timeout: float | None = None) -> bool:
+            self.taken.append(timeout or 0.0)
+            return True
+
+    with instance_for_test() as instance, WorkspaceProcessContext(instance, EmptyWorkspaceTarget()) as workspace:
+        for loop, pace in ((execute_backfill_iteration_loop, 0.5), (execute_sensor_iteration_loop, 0.25)):
+            naps = Naps()
+            steps = loop(workspace, logging.getLogger("daemon"), naps)
+            while len(naps.taken) < 2:
+                next(steps)
+            assert all(0 <= nap <= pace for nap in naps.taken)
+            assert max(naps.taken) > pace / 2

@@ -61,7 +61,9 @@ def test_partition_keys_are_the_declared_ones(periods: Periods) -> None:
 
 
 @pytest.mark.parametrize("kind", [Daily, Weekly, Monthly])
-def test_a_set_without_end_reaches_to_the_period_that_is_not_over(kind: type[Periods]) -> None:
+def test_a_set_without_end_reaches_to_the_period_that_is_not_over(
+    kind: type[Daily] | type[Weekly] | type[Monthly],
+) -> None:
     """The file of today may land today; a partition that does not exist yet could not be asked for."""
     start = kind(date(2024, 1, 1)).floor(date(2024, 1, 1))
     made = partitions_definition(kind(start))

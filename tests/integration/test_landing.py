@@ -10,7 +10,7 @@ import sys
 import tempfile
 import threading
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -505,7 +505,7 @@ def test_what_nobody_will_ever_look_for_is_named(zone: LandingZone) -> None:
         (zone.root / FEED.name / name).touch()
     (zone.root / "flihgts").mkdir()
     (zone.root / ".mounted").touch()
-    assert zone.strays([FEED], date(2013, 12, 31)) == {
+    assert zone.strays([FEED], datetime(2013, 12, 31, tzinfo=UTC)) == {
         "flights/Flights_2013-01-08.csv": FEED,
         "flights/flights_2014-01-01.csv": FEED,
         "flights/flights_20130107.csv": FEED,

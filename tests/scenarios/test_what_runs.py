@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from sh_core.inputs import Partial
+from sh_core.mapping import Window
 from sh_core.outcome import Outcome, Published, Waiting, Withheld
 from sh_core.partitions import WHOLE, Monthly, Unpartitioned, Weekly
 from sh_core.table import Table
@@ -89,6 +90,7 @@ class Readers:
         said: list[Any] = []
         for given in sorted(table.reads, key=lambda i: i.lookup is not None):  # drivers first
             source = GRAPH[given.table]
+            assert isinstance(given.window, Window)
             partitions = wanted(table, source, given.window.first, given.window.last, key)
             there = [p for p in partitions if p in self.rows[given.table]]
             least = min(given.present.min_present, len(partitions)) if isinstance(given.present, Partial) else None

@@ -1,6 +1,6 @@
 """Mappings: which partitions of another table one partition reads; ``tests/graph`` compares them with Dagster's."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 import pytest
 
@@ -12,6 +12,7 @@ DAYS = Daily(date(2024, 1, 1), date(2024, 12, 31))
 WEEKS = Weekly(date(2024, 1, 1), date(2024, 12, 29))
 MONTHS = Monthly(date(2024, 1, 1), date(2024, 12, 31))
 REGISTER = Unpartitioned()
+NOW = datetime(2024, 7, 17, 12, tzinfo=UTC)
 
 
 @pytest.mark.parametrize(
@@ -35,12 +36,12 @@ REGISTER = Unpartitioned()
     ],
 )
 def test_mapped(window: Window, downstream: Partitions, upstream: Partitions, key: str, read: tuple[str, ...]) -> None:
-    assert mapped(window, downstream, upstream, key) == read
+    assert mapped(window, downstream, upstream, key, NOW) == read
 
 
 def test_a_month_reads_all_of_its_days() -> None:
-    assert len(mapped(SAME, MONTHS, DAYS, "2024-02-01")) == 29
-    assert mapped(SAME, MONTHS, DAYS, "2024-02-01")[-1] == "2024-02-29"
+    assert len(mapped(SAME, MONTHS, DAYS, "2024-02-01", NOW)) == 29
+    assert mapped(SAME, MONTHS, DAYS, "2024-02-01", NOW)[-1] == "2024-02-29"
 
 
 @pytest.mark.parametrize(
@@ -66,11 +67,17 @@ def test_a_mapping_that_cannot_work_is_refused(
 
 def test_what_was_refused_is_not_mapped_either() -> None:
     with pytest.raises(DeclarationError, match="a table without partitions cannot say which"):
-        mapped(SAME, REGISTER, DAYS, WHOLE)
+        mapped(SAME, REGISTER, DAYS, WHOLE, NOW)
 
 
 def test_a_month_weighs_as_much_as_its_days() -> None:
     """The engine handles fewer partitions together where each reads many, or a year of months would fill the memory."""
-    assert width(MONTHS, DAYS) == 31
-    assert width(WEEKS, DAYS) == 7
-    assert width(DAYS, DAYS) == width(DAYS, MONTHS) == width(DAYS, REGISTER) == width(REGISTER, REGISTER) == 1
+    assert width(SAME, MONTHS, DAYS, NOW) == 31
+    assert width(SAME, WEEKS, DAYS, NOW) == 7
+    assert (
+        width(SAME, DAYS, DAYS, NOW)
+        == width(SAME, DAYS, MONTHS, NOW)
+        == width(SAME, DAYS, REGISTER, NOW)
+        == width(SAME, REGISTER, REGISTER, NOW)
+        == 1
+    )

@@ -7,8 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sh_core.errors import DeclarationError
-from sh_core.partitions import WHOLE, Daily, Monthly, Periods, Unpartitioned, Weekly
+from sh_core.partitions import WHOLE, Daily, Monthly, Unpartitioned, Weekly
 
+Periods = Daily | Weekly | Monthly
 KINDS: tuple[type[Daily] | type[Weekly] | type[Monthly], ...] = (Daily, Weekly, Monthly)
 MONDAY = date(2029, 12, 31)
 

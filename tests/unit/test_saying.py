@@ -11,7 +11,6 @@ from tests.little import GRAPH
 
 NOW = datetime(2030, 1, 1, 12, tzinfo=UTC)
 STAGED = GRAPH["stg_readings"]
-TODAY = NOW.date()
 
 
 def test_a_verdict_is_told_rule_by_rule() -> None:
@@ -67,11 +66,11 @@ def test_what_never_was_has_no_time() -> None:
 )
 def test_a_name_that_does_not_exist_is_answered_by_those_that_look_like_it(typed: str, says: str) -> None:
     with pytest.raises(UnknownNameError) as raised:
-        address(GRAPH, typed, TODAY)
+        address(GRAPH, typed, NOW)
     assert says in str(raised.value)
 
 
 def test_names_that_exist_are_found() -> None:
-    assert address(GRAPH, "stg_readings", TODAY) == (STAGED, None)
-    assert address(GRAPH, "stg_readings:2030-01-05", TODAY) == (STAGED, "2030-01-05")
+    assert address(GRAPH, "stg_readings", NOW) == (STAGED, None)
+    assert address(GRAPH, "stg_readings:2030-01-05", NOW) == (STAGED, "2030-01-05")
     assert table_named(GRAPH, "stg_readings") is STAGED

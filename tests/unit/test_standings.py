@@ -1,6 +1,6 @@
 """Where partitions stand, put in the order of the declared keys."""
 
-from datetime import date
+from datetime import UTC, date, datetime
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -8,9 +8,9 @@ from hypothesis import strategies as st
 from sh_core.partitions import Daily
 from sh_core.suspects import Standing, standings
 
-TODAY = date(2030, 1, 8)
+NOW = datetime(2030, 1, 8, 12, tzinfo=UTC)
 DAYS = Daily(date(2030, 1, 1))
-KEYS = DAYS.declared(TODAY)
+KEYS = DAYS.declared(NOW)
 STRANGERS = ("2029-12-31", "2030-01-09", "gone")
 
 
@@ -23,7 +23,7 @@ def test_each_stands_in_its_own_place_whatever_the_ledger_answers(keys: list[str
     """The ledger may know keys that are no longer declared, lack some, and answer in any order."""
     rows = _rows(keys)
     by_key = {key: rest for key, *rest in rows}
-    found = standings(DAYS, TODAY, rows)
+    found = standings(DAYS, NOW, rows)
     assert [list(each) for each in zip(found.content, found.looked, found.recipe, strict=True)] == [
         by_key.get(key, [0, -1, 0]) for key in KEYS
     ]
@@ -31,7 +31,7 @@ def test_each_stands_in_its_own_place_whatever_the_ledger_answers(keys: list[str
 
 def test_all_in_order() -> None:
     """The short way of a sweep: everything is settled, and comes as it is declared."""
-    found = standings(DAYS, TODAY, _rows(list(KEYS)))
+    found = standings(DAYS, NOW, _rows(list(KEYS)))
     assert found.content.tolist() == [n + 1 for n in range(len(KEYS))]
     assert found.looked.tolist() == [n + 2 for n in range(len(KEYS))]
     assert found.recipe.tolist() == [n + 3 for n in range(len(KEYS))]

@@ -1,0 +1,35 @@
+"""Partition sets: which keys a table or feed has, and the value each key has in the data.
+
+Belongs here: the enumeration of keys, the typed value of a key, the instants that it covers. Does not belong here:
+which partitions of one set another one reads (``mapping``, ``links``), Dagster's definitions (``sh_assets`` derives
+those from these). Invariant: ``keys()`` is ordered and unique, ``values`` is injective on it, and keys are spelled as
+Dagster spells them.
+
+``fixed`` has the whole table and lists of keys, ``periods`` hours to months on any clock (``zones``), ``multi`` the
+combination of two.
+"""
+
+from sh_core.partitions.fixed import WHOLE, Static, Unpartitioned
+from sh_core.partitions.multi import Dimension, Multi
+from sh_core.partitions.periods import Daily, Hourly, Monthly, Periods, Weekly
+
+Partitions = Periods | Static | Multi | Unpartitioned
+"""The closed union of partition sets."""
+
+KINDS = "Hourly(…), Daily(…), Weekly(…), Monthly(…), Static(…), Multi(…) or Unpartitioned()"
+"""How to write one, for messages."""
+
+__all__ = [
+    "KINDS",
+    "WHOLE",
+    "Daily",
+    "Dimension",
+    "Hourly",
+    "Monthly",
+    "Multi",
+    "Partitions",
+    "Periods",
+    "Static",
+    "Unpartitioned",
+    "Weekly",
+]
