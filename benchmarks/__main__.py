@@ -19,6 +19,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks import demo, gate, gx, pages, publish, ticks, year
+from benchmarks.environment import UnavailableError
+from benchmarks.peers import measuring as peers
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Per table to print: per row, per column a figure."""
@@ -31,8 +33,8 @@ PACKAGES = ("polars", "deltalake", "pandera", "dataframely", "sqlalchemy", "dags
 
 def _gate(*, quick: bool, say: Callable[[str], None]) -> Results:
     try:
-        gx_python, against = gx.environment(say), f"; {gx.versions()}"
-    except gx.UnavailableError as error:
+        gx_python, against = gx.GREAT_EXPECTATIONS.python(say), f"; {gx.versions()}"
+    except UnavailableError as error:
         gx_python, against = None, ""
         print(error, file=sys.stderr)
     say("gate: judging against the same split by hand")
@@ -62,7 +64,19 @@ def _ticks(*, quick: bool, say: Callable[[str], None]) -> Results:
     return ticks.run(sizes=((12, 100),), million=(20, 500), say=say) if quick else ticks.run(say=say)
 
 
-BENCHMARKS = {"demo": _demo, "gate": _gate, "pages": _pages, "publish": _publish, "ticks": _ticks, "year": _year}
+def _peers(*, quick: bool, say: Callable[[str], None], days: int | None = None) -> Results:
+    return peers.run(days=days or (10 if quick else 60), say=say)
+
+
+BENCHMARKS: Mapping[str, Callable[..., Results]] = {
+    "demo": _demo,
+    "gate": _gate,
+    "pages": _pages,
+    "peers": _peers,
+    "publish": _publish,
+    "ticks": _ticks,
+    "year": _year,
+}
 
 
 def _machine() -> dict[str, Any]:
@@ -101,6 +115,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"one of {', '.join(BENCHMARKS)}; default: all")
     parser.add_argument("--quick", action="store_true", help="small sizes and one round, to see that all works")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure here, too")
+    parser.add_argument("--days", type=int, metavar="N", help="days that peers takes, 5 to 365; default: 60")
     given = parser.parse_args()
     unknown = sorted(set(given.names) - set(BENCHMARKS))
     if unknown:
@@ -111,7 +126,8 @@ def main() -> None:
     console.print(", ".join(f"{name} {fact}" for name, fact in machine.items()), highlight=False)
     with console.status("starting") as status:
         for name in given.names or BENCHMARKS:
-            results[name] = BENCHMARKS[name](quick=given.quick, say=status.update)
+            days = {"days": given.days} if name == "peers" else {}
+            results[name] = BENCHMARKS[name](quick=given.quick, say=status.update, **days)
             _show(console, results[name])
             if given.json is not None:
                 given.json.write_text(json.dumps({"machine": machine, "results": results}, indent=1))

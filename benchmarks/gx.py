@@ -1,15 +1,11 @@
-"""Great Expectations beside the gate: its environment, and a process in it that validates a frame when told to.
+"""Great Expectations beside the gate: a process in an environment of its own that validates a frame when told to.
 
-Belongs here: making the environment on demand, handing the frame over, asking. Does not belong here: the suite and the
-validation (``gx_process``, which runs there), timing (``gate``).
-Invariant: nothing is installed into this project's own environment, whose packages Great Expectations may contradict.
-The environment is kept in ``.bench/`` and made anew when the versions in ``gx.txt`` or the Python change.
+Belongs here: handing the frame over, asking. Does not belong here: the suite and the validation (``gx_process``, which
+runs there), timing (``gate``), making the environment (``environment``). Invariant: the process reads the frame once.
 """
 
 import os
-import shutil
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,58 +13,15 @@ from tempfile import TemporaryDirectory
 
 import polars as pl
 
-PINS = Path(__file__).with_name("gx.txt")
-FOLDER = Path(__file__).parent.parent / ".bench" / "great-expectations"
+from benchmarks.environment import Environment
 
-_SHOWN = 5
-"""Last lines of a failed command's output that are shown."""
-
-
-class UnavailableError(Exception):
-    """Great Expectations cannot be had here; the message says why."""
+GREAT_EXPECTATIONS = Environment("Great Expectations", "great-expectations", Path(__file__).with_name("gx.txt"))
 
 
 def versions() -> str:
     """The versions that the figures hold for."""
-    pinned = dict(line.split("==") for line in PINS.read_text().split("\n") if "==" in line)
-    return f"Great Expectations {pinned['great_expectations']} on pandas {pinned['pandas']}"
-
-
-def environment(say: Callable[[str], None]) -> Path:
-    """Make the environment unless it is there (about 20 s and 600 MB).
-
-    Args:
-        say: Told if it takes a while.
-
-    Returns:
-        Its Python.
-
-    Raises:
-        UnavailableError: If it cannot be made.
-    """
-    python, stamp = FOLDER / "bin" / "python", FOLDER / "installed"
-    wanted = f"{sys.base_prefix} {sys.version}\n{PINS.read_text()}"
-    if stamp.is_file() and stamp.read_text() == wanted:
-        return python
-    say(f"gate: installing Great Expectations into {FOLDER}, once")
-    shutil.rmtree(FOLDER, ignore_errors=True)
-    _must([sys.executable, "-m", "venv", str(FOLDER)])
-    install = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-input", "--no-deps"]
-    _must([str(python), "-I", *install, "-r", str(PINS)])
-    _must([str(python), "-I", "-m", "pip", "check"])
-    stamp.write_text(wanted)
-    return python
-
-
-def _must(command: list[str]) -> None:
-    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)  # noqa: S603  # built here
-    if done.returncode:
-        said = "\n".join(done.stdout.splitlines()[-_SHOWN:])
-        msg = (
-            f"Great Expectations is left out: {' '.join(command)} failed with\n{said}\n"
-            f"The versions of {PINS} come from the index that pip is set up for. Put that right and run this again."
-        )
-        raise UnavailableError(msg)
+    version = GREAT_EXPECTATIONS.version
+    return f"Great Expectations {version('great_expectations')} on pandas {version('pandas')}"
 
 
 @contextmanager
@@ -76,7 +29,7 @@ def validating(python: Path, frame: pl.DataFrame) -> Iterator[Callable[[str], in
     """A process that holds the frame.
 
     Args:
-        python: From ``environment``.
+        python: Of ``GREAT_EXPECTATIONS``.
         frame: What to validate; handed over as Parquet.
 
     Yields:

@@ -147,8 +147,7 @@ def _between_one_and_two(
 ) -> dg.PartitionMapping:
     """Between a set of one dimension and one of two: Dagster can only say it of equal dimensions, read as they are."""
     shared = {name: by for name, (how, by) in pairs.items() if by is not None and how == SAME}
-    whole = all(how == All() for name, (how, _) in pairs.items() if name not in shared)
-    if not shared or not whole:
+    if not shared:
         return dg.AllPartitionMapping()
     name, by = next(iter(shared.items()))
     single, two, which = (own[ONLY], theirs, name) if ONLY in own else (theirs[ONLY], own, by)
@@ -238,10 +237,11 @@ _LATE_HOURS = 4
 
 def partition_name(partitions: Partitions, key: str) -> str | None:
     """What Dagster calls a partition; a table without partitions has none there."""
-    match partitions:
-        case Unpartitioned():
-            return None
-        case Multi():
-            return dg.MultiPartitionKey(partitions.pieces(key))
-        case _:
-            return key
+    return None if isinstance(partitions, Unpartitioned) else key
+
+
+def partition_tags(partitions: Partitions, key: str) -> Mapping[str, str]:
+    """Tags of an event by which Dagster finds it under a key of each dimension; none where there is one dimension."""
+    if not isinstance(partitions, Multi):
+        return {}
+    return {f"dagster/partition/{name}": piece for name, piece in partitions.pieces(key).items()}

@@ -25,7 +25,7 @@ from sh_assets.dagster_private import (
     latest_observations,
 )
 from sh_assets.evidence import TOLD, as_preview, of_breach, of_withheld
-from sh_assets.keys import feed_key, partition_name, table_key
+from sh_assets.keys import feed_key, partition_name, partition_tags, table_key
 from sh_assets.staleness import feed_tags
 from sh_assets.wording import LastGood
 from sh_core.feed import Feed
@@ -163,7 +163,8 @@ def tell(
             for t in told:
                 if t.version is not None:
                     named = partition_name(table.partitions, t.partition)
-                    context.log_event(_materialization(key, named, t, t.version, tags[t.partition]))
+                    its = {**tags[t.partition], **partition_tags(table.partitions, t.partition)}
+                    context.log_event(_materialization(key, named, t, t.version, its))
         wanted = {check.name for check in context.selected_asset_check_keys}
         newest = latest_materializations(context.instance, key, [t.partition for t in told]) if wanted else {}
         for t in told:
@@ -214,7 +215,7 @@ def _tell_arrivals(context: dg.AssetExecutionContext, feed: Feed, arrivals: Mapp
                 "arrived": dg.MetadataValue.timestamp(arrival.arrived_utc.timestamp()),
                 "sha256": arrival.sha256,
             }
-            tags = {"dagster/data_version": arrival.sha256}
+            tags = {"dagster/data_version": arrival.sha256, **partition_tags(feed.partitions, partition)}
             named = partition_name(feed.partitions, partition)
             context.log_event(dg.AssetMaterialization(key, partition=named, metadata=metadata, tags=tags))
 

@@ -9,6 +9,7 @@ is read by ``All`` or ``Last``; it is in order, and names partitions of the upst
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from functools import lru_cache
 from itertools import product
 from math import prod
 
@@ -227,7 +228,8 @@ def _periods(downstream: Periods, upstream: Periods) -> int:
 # ------------------------------------------------------------------------------------------------- what fits what
 
 
-def paired(mapping: PartitionMapping, downstream: Partitions, upstream: Partitions) -> dict[str, Pair]:
+@lru_cache(maxsize=1024)
+def paired(mapping: PartitionMapping, downstream: Partitions, upstream: Partitions) -> Mapping[str, Pair]:
     """How each upstream dimension is read, and by which dimension of the reader.
 
     Raises:
@@ -306,7 +308,8 @@ def _why_not(window: Window, downstream: Dimension, upstream: Dimension) -> str 
     """Why a dimension cannot be read by another one through a window; None if it can."""
     why = None
     if isinstance(downstream, Static) and isinstance(upstream, Static):
-        lacking = [key for key in downstream.of if key not in set(upstream.of)]
+        there = set(upstream.of)
+        lacking = [key for key in downstream.of if key not in there]
         if window != SAME:
             why = f"has a list of keys, in which {_said(window)} counts nothing: say Keys(…), All() or Last()"
         elif lacking:
@@ -323,8 +326,8 @@ def _why_not_keys(keys: Keys, downstream: Dimension, upstream: Dimension) -> str
     """Why a dimension cannot be read by another one key by key; None if it can."""
     if not (isinstance(downstream, Static) and isinstance(upstream, Static)):
         return "is read by Keys(…), but that is for lists of keys on either side"
-    said, why = dict(keys.of), None
-    unknown = [key for key in said if key not in set(downstream.of)]
+    said, why, own = dict(keys.of), None, set(downstream.of)
+    unknown = [key for key in said if key not in own]
     nothing = [key for key in downstream.of if not said.get(key)]
     lacking = sorted({key for read in said.values() for key in read} - set(upstream.of))
     if unknown:

@@ -170,8 +170,16 @@ class Update:
 
         defs = definitions(graph, self.settings, on_outcome, decider)
         self.engine.take_in(clock.now_utc())
-        done = set[str]()
-        while asked := self._asked(defs, decider):
+        finished = set[str]()
+        while True:
+            asked = self._asked(defs, decider)
+            for table in graph.tables:
+                # What neither it nor anything upstream has to do any more comes to nothing else.
+                if table.name not in finished | asked.keys() and finished.issuperset(i.table for i in table.reads):
+                    self._finish(table, spans[table.name], tallies[table.name])
+                    finished.add(table.name)
+            if not asked:
+                return
             for table in (table for table in graph.tables if table.name in asked):
                 told.clear()
                 again = self._settled(table.name, asked[table.name])
@@ -183,10 +191,6 @@ class Update:
                         if not ran.success:
                             self._refuse_failure(table, ran, told)
                         self.runs.append(self._as_told(table, ran, told))
-                self.watcher.finish(table.name, tallies[table.name], self.seconds[table.name])
-                done.add(table.name)
-        for table in graph.tables:
-            self._finish(table, spans[table.name], tallies[table.name], told_before=table.name in done)
 
     def _settled(self, name: str, keys: Collection[str]) -> frozenset[str]:
         """Partitions about which something was ever decided."""
@@ -216,12 +220,12 @@ class Update:
             raise RunError(msg)
         return asked
 
-    def _finish(self, table: Table, keys: Sequence[str], tally: Tally, *, told_before: bool) -> None:
-        """Say what is left of a table: partitions that wait for something."""
-        left = [key for key in keys if key not in self._settled(table.name, keys)]
+    def _finish(self, table: Table, keys: Sequence[str], tally: Tally) -> None:
+        """Say what became of a table, and what its partitions wait for that are left."""
+        settled = self._settled(table.name, keys)
+        left = [key for key in keys if key not in settled]
         tally.outcomes["waiting"] = len(left)
-        if left or not told_before:
-            self.watcher.finish(table.name, tally, self.seconds.get(table.name, 0.0))
+        self.watcher.finish(table.name, tally, self.seconds.get(table.name, 0.0))
         self._note_waiting(self.engine.look(table.name, left[:ASKED_WHY]).waiting)
         self._waiting.update(f"{table.name}[{key}]" for key in left)
 

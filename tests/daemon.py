@@ -17,6 +17,8 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
+from sh_defs.home import dagster_instance
+
 START_S = 60.0
 END_S = 20.0
 _POLL_S = 0.05
@@ -110,7 +112,7 @@ class Services:
     @contextmanager
     def instance(self) -> Iterator[dg.DagsterInstance]:
         """Dagster's storage, as the processes see it."""
-        with dg.DagsterInstance.from_config(str(self.home)) as opened:
+        with dagster_instance(self.home) as opened:
             yield opened
 
     def _spawn(self, name: str, command: list[str]) -> None:

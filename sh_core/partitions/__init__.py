@@ -5,13 +5,14 @@ which partitions of one set another one reads (``mapping``, ``links``), Dagster'
 those from these). Invariant: ``keys()`` is ordered and unique, ``values`` is injective on it, and keys are spelled as
 Dagster spells them.
 
-``fixed`` has the whole table and lists of keys, ``periods`` hours to months on any clock (``zones``), ``multi`` the
-combination of two.
+``fixed`` has the whole table and lists of keys, ``periods`` what ``hours`` and ``days`` (weeks and months too) have in
+common on any clock (``zones``), ``multi`` the combination of two.
 """
 
+from sh_core.partitions.days import Daily, Monthly, Weekly
 from sh_core.partitions.fixed import WHOLE, Static, Unpartitioned
-from sh_core.partitions.multi import Dimension, Multi
-from sh_core.partitions.periods import Daily, Hourly, Monthly, Periods, Weekly
+from sh_core.partitions.hours import Hourly
+from sh_core.partitions.multi import Dimension, Multi, Periods
 
 Partitions = Periods | Static | Multi | Unpartitioned
 """The closed union of partition sets."""

@@ -15,8 +15,12 @@ from typing import ClassVar
 import polars as pl
 
 from sh_core.errors import DeclarationError, refuse_other_kinds
+from sh_core.partitions.days import Daily, Monthly, Weekly
 from sh_core.partitions.fixed import DELIMITER, Static
-from sh_core.partitions.periods import Periods
+from sh_core.partitions.hours import Hourly
+
+Periods = Hourly | Daily | Weekly | Monthly
+"""Those sets whose partitions are periods of time."""
 
 Dimension = Periods | Static
 """A set of one dimension."""

@@ -7,7 +7,7 @@ inputs missing, and marks as current what is not.
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 from unittest import mock
 
@@ -85,7 +85,8 @@ def is_sayable(mapping: PartitionMapping, downstream: Partitions, upstream: Part
     shared = [(how, own[by], theirs[name]) for name, (how, by) in pairs.items() if by is not None]
     whole = all(how == All() for how, by in pairs.values() if by is None)
     if isinstance(downstream, Multi) != isinstance(upstream, Multi):
-        return whole and len(shared) == 1 and shared[0][0] == SAME and shared[0][1] == shared[0][2]
+        equal = [d for d in (*own.values(), *theirs.values()) if shared and definition(d) == definition(shared[0][1])]
+        return whole and len(equal) == 2 and shared[0][0] == SAME and shared[0][1] == shared[0][2]
     return whole and all(_is_sayable(*pair) for pair in shared)
 
 
@@ -183,6 +184,25 @@ def test_the_days_on_which_a_clock_is_changed() -> None:
     assert short[1:3] == ["2024-03-10-01:00", "2024-03-10-03:00"]
     assert exactly(SAME, hours, days, "2024-11-03-01:00-0500") == ["2024-11-03"]
     assert exactly(Window(-1, 0), hours, hours, "2024-11-03-01:00-0500") == long[1:3]
+
+
+@pytest.mark.parametrize(
+    ("day", "hour", "begins"),
+    [
+        (date(2024, 11, 3), 1, datetime(2024, 11, 3, 6, tzinfo=UTC)),  # shown twice: the second time
+        (date(2024, 3, 10), 2, datetime(2024, 3, 10, 7, tzinfo=UTC)),  # skipped: when the clock goes on
+        (date(2024, 3, 10), 3, datetime(2024, 3, 10, 7, tzinfo=UTC)),
+    ],
+)
+def test_a_day_that_begins_while_the_clock_is_changed(day: date, hour: int, begins: datetime) -> None:
+    days = Daily(*YEAR, timezone=NEW_YORK, hour_offset=hour)
+    with at_now():
+        made = definition(days)
+        assert isinstance(made, dg.TimeWindowPartitionsDefinition)
+        assert made.time_window_for_partition_key(day.isoformat()).start.timestamp() == begins.timestamp()
+    assert days.begin(days.number(day.isoformat())) == begins
+    read = exactly(SAME, days, Hourly(*YEAR, timezone=NEW_YORK), day.isoformat())
+    assert len(read) == {1: 24, 2: 23, 3: 24}[hour]
 
 
 def test_a_day_that_begins_at_six() -> None:
@@ -286,6 +306,48 @@ def test_what_dagster_cannot_say_it_shows_as_more() -> None:
         )
         assert dagsters(Window(-1, -1), days, months, "2024-03-31") == {"2024-02-01", "2024-03-01"}
     assert mapped(Window(-6, 0), months, days, "2024-03-01", NOW)[0] == "2024-02-24"
+
+
+def test_a_day_of_23_hours_is_not_24_hours_ago() -> None:
+    """Told as one day, the hours that a window reaches back would end an hour too late."""
+    days, hours = Daily(*YEAR, timezone=NEW_YORK), Hourly(*YEAR, timezone=NEW_YORK)
+    with at_now():
+        for window, key in (
+            (Window(-24, 0), "2024-03-11"),
+            (Window(0, 24), "2024-03-09"),
+            (Window(-25, -25), "2024-11-04"),
+        ):
+            agree(window, days, hours, key)
+        for key in ("2024-03-10-00:00", "2024-03-11-00:00", "2024-11-03-23:00"):
+            agree(Window(-1, -1), hours, days, key)
+            agree(Window(-1, 2), hours, days, key)
+
+
+@pytest.mark.parametrize(
+    ("mapping", "downstream", "upstream", "key"),
+    [
+        (SAME, Daily(date(2023, 12, 1), date(2024, 12, 31)), BOTH, "2023-12-05"),  # of which there is nothing
+        (SAME, Monthly(*YEAR), BOTH, "2024-02-01"),
+        (SAME, Static(("JFK",), column="airport"), BOTH, "JFK"),
+        (SAME, BOTH, Static(("BTV", "LGA", "JFK"), column="airport"), "JFK|2024-01-01"),
+        (Window(-1, 0), BOTH, DAYS, "JFK|2024-01-02"),
+        (Dimensions(day=Window(-1, 0)), DAYS, BOTH, "2024-01-02"),
+        (SAME, DAYS, Multi(day=DAYS, other=Daily(*YEAR, column="other")), "2024-01-02"),
+    ],
+)
+def test_what_dagster_cannot_say_of_two_dimensions_it_shows_as_everything(
+    mapping: PartitionMapping, downstream: Partitions, upstream: Partitions, key: str
+) -> None:
+    """Asked all the same it raises, or fails a backfill over partitions that there are not."""
+    with at_now():
+        agree(mapping, downstream, upstream, key)
+        assert partition_mapping(mapping, downstream, upstream) == dg.AllPartitionMapping()
+
+
+def test_the_last_airport_of_a_day_is_shown_as_all_of_that_day() -> None:
+    with at_now():
+        agree(Dimensions(airport=Last()), DAYS, BOTH, "2024-02-29")
+        assert len(dagsters(Dimensions(airport=Last()), DAYS, BOTH, "2024-02-29")) == len(AIRPORTS.of)
 
 
 def test_several_arguments_that_read_one_table_have_one_arrow_that_spans_them() -> None:

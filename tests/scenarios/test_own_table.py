@@ -212,13 +212,19 @@ def options() -> dict[str, set[str]]:
     return found
 
 
+PERIODS = ("Hourly", "Daily", "Weekly", "Monthly")
+
+
 def declared() -> Iterator[tuple[str, set[str]]]:
     """Per heading, what the code knows."""
     for name in selfheal.__all__:
         thing = getattr(selfheal, name)
-        if dataclasses.is_dataclass(thing) and name not in ("Table", "Parser", "Daily", "Weekly", "Monthly"):
+        if name in ("Static", "Multi", "Keys", "Dimensions"):
+            parameters = inspect.signature(thing).parameters.values()
+            yield name, {p.name for p in parameters if p.kind is not p.VAR_KEYWORD}
+        elif dataclasses.is_dataclass(thing) and name not in ("Table", "Parser", *PERIODS):
             yield name, {f.name for f in dataclasses.fields(thing) if not f.name.startswith("_")}
-    yield "Partitions", {f.name for f in dataclasses.fields(selfheal.Weekly)}
+    yield "Partitions", {f.name for kind in PERIODS for f in dataclasses.fields(getattr(selfheal, kind))}
     yield "Tables", set(inspect.signature(selfheal.table).parameters)
     parsers = (n for n in selfheal.__all__ if inspect.isfunction(getattr(selfheal, n)))
     yield (
