@@ -25,7 +25,7 @@ from sh_core.graph import Graph
 from sh_core.mapping import width
 from sh_core.outcome import Busy, Outcome, Reused, Waiting
 from sh_core.reading import recipe
-from sh_core.records import ArrivalShare, Settlement, Snapshot
+from sh_core.records import ArrivalShare
 from sh_core.staleness import Astray, Look, Stale, compare
 from sh_core.table import Table, Transform
 from sh_core.trace import Trace
@@ -36,6 +36,7 @@ from sh_resources.computing import Computed, Prepared, prepare_raw, prepare_tran
 from sh_resources.delta import DataFile
 from sh_resources.landing import Delivered, LandingZone
 from sh_resources.ledger import Ledger
+from sh_resources.ledger.publications import Recorded
 from sh_resources.publisher import Candidate, Claim, Publisher
 from sh_resources.raw import reader_version
 from sh_resources.rollback import Wish, put_back
@@ -136,14 +137,13 @@ class Engine:
         stale, waiting = dict[str, Stale](), dict[str, tuple[str, ...]]()
         for keys in _chunks(partitions, LOOKED_AT):
             prepared = self._prepare(table, keys)
-            before = self.ledger.publications.settlements(name, prepared.traces.keys())
-            known = self.ledger.publications.current(name, prepared.traces.keys())
-            live = self.store.table(table).state().files
+            recorded = self.ledger.publications.recorded(name, prepared.traces.keys())
+            live = self.store.table(table).files(prepared.traces.keys())
             bars = self.ledger.bars.standing(name, prepared.traces.keys())
             due = [
                 key
                 for key, trace in prepared.traces.items()
-                if not _is_settled(trace, before.get(key), known.get(key), live.get(key), bars.get(key, ()))
+                if not _is_settled(trace, recorded.get(key), live.get(key), bars.get(key, ()))
             ]
             traces = self.ledger.publications.traces(name, due)
             for key in due:
@@ -251,7 +251,8 @@ class Engine:
         due = []
         for key, trace in prepared.traces.items():
             settled, snapshot, live = before.get(key), claim.known.get(key), claim.state.files.get(key)
-            if settled is None or force or not _is_settled(trace, settled, snapshot, live, bars.get(key, ())):
+            recorded = (settled.trace_digest, snapshot.path if snapshot else None) if settled else None
+            if settled is None or force or not _is_settled(trace, recorded, live, bars.get(key, ())):
                 due.append(key)
             else:
                 root = snapshot.version.root if snapshot else None
@@ -306,16 +307,16 @@ class Engine:
         }
 
 
-def _is_settled(
-    trace: Trace, before: Settlement | None, known: Snapshot | None, live: DataFile | None, bars: Collection[Bar]
-) -> bool:
+def _is_settled(trace: Trace, recorded: Recorded | None, live: DataFile | None, bars: Collection[Bar]) -> bool:
     """Whether nothing changed since the last decision; where Delta was changed behind the ledger's back, it did.
 
     A rollback decides about every trace that it bars.
     """
-    agree = (known.path if known else None) == (live.path if live else None)
-    same = before is not None and (before.trace_digest == trace.digest or barring(bars, trace) is not None)
-    return same and agree
+    if recorded is None:
+        return False
+    decided, path = recorded
+    same = decided == trace.digest or barring(bars, trace) is not None
+    return same and path == (live.path if live else None)
 
 
 def _refused(judgement: Judgement, bar: Bar) -> Judgement:

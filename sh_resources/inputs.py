@@ -156,9 +156,8 @@ def look(
     files: dict[str, dict[str, DataFile]] = {}
     versions: dict[str, dict[str, Version]] = {}
     for name, source in upstream.items():
-        live = store.table(source).state().files
         asked = {p for given in table.reads if given.table == name for ps in mapped[given.name].values() for p in ps}
-        found = {p: file for p, file in live.items() if p in asked}
+        found = store.table(source).files(asked)
         # Committed but not yet confirmed: its run is between the two steps, or died there and is recovered by the next
         # claim. Until then it is treated as not there, so that no trace ever names a version that the ledger may lack.
         known = ledger.publications.versions(name, [f.path for f in found.values()])

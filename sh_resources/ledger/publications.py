@@ -47,6 +47,10 @@ class Activity:
     partitions: int
 
 
+Recorded = tuple[str, str | None]
+"""Digest of the trace under which a partition was last settled, and the path of what is published, if anything is."""
+
+
 class Publications:
     """The publications of one ledger.
 
@@ -187,6 +191,21 @@ class Publications:
                 path: decode_version(version)
                 for condition in conditions(snapshots.c.path, paths)
                 for path, version in connection.execute(wanted.where(condition))
+            }
+
+    def recorded(self, table: str, keys: Collection[str]) -> dict[str, Recorded]:
+        """Under which trace each partition was last settled, and what it shows; for those that ever were."""
+        query = (
+            select(partitions.c.partition_key, attempts.c.trace_digest, snapshots.c.path)
+            .join_from(partitions, attempts, partitions.c.settlement_id == attempts.c.id)
+            .join(snapshots, partitions.c.snapshot_id == snapshots.c.attempt_id, isouter=True)
+            .where(partitions.c.table_name == table)
+        )
+        with self._database.read() as connection:
+            return {
+                key: (trace, path)
+                for condition in conditions(partitions.c.partition_key, keys)
+                for key, trace, path in connection.execute(query.where(condition))
             }
 
     def traces(self, table: str, keys: Collection[str]) -> dict[str, Trace]:

@@ -1166,3 +1166,37 @@ def test_characters_that_databases_dislike_survive_in_evidence(ledger: Ledger) -
     nasty = Broken((RuleBreach("rule", Level.TABLE, 1, "a\x00b\ud800", ({"cell": "\x00'\"\\;--"},)),), 0)
     settle(ledger, [withhold("a", lease(ledger), verdict=nasty)], NOW)
     assert ledger.publications.settlements(TABLE)["d1"].verdict == nasty
+
+
+# ------------------------------------------------------------------------------------------------ narrow questions
+
+
+def test_what_is_compared_with_is_what_was_last_settled_and_what_is_shown(ledger: Ledger) -> None:
+    """A look at thousands of partitions asks for two texts of each, not for all that is known of them."""
+    days = [f"d{n}" for n in (2, 10, 1, 3)]
+    tokens = ledger.leases.acquire(TABLE, days, "run-1", NOW, 60)
+    shown = {day: published(ledger, publish(f"a-{day}", tokens[day], day, looked=7, recipe=9)) for day in days}
+    held_back = withhold("b-d1", tokens["d1"], "d1")
+    refreshed = refresh("b-d3", tokens["d3"], shown["d3"])
+    assert settle(ledger, [held_back, refreshed], LATER) == {"b-d1", "b-d3"}
+    never = withhold("b-new", lease(ledger, "new"), "new")
+    settle(ledger, [never], LATER)
+
+    last = {**shown, "d1": held_back, "d3": refreshed}
+    expected = {day: (last[day].trace.digest, shown[day].path) for day in days}
+    assert ledger.publications.recorded(TABLE, [*days, "new", "none"]) == {
+        **expected,
+        "new": (never.trace.digest, None),
+    }
+    assert ledger.publications.recorded("another", days) == {}
+
+    serials, now = ledger.serials, ledger.serials.now()
+    rows = serials.standings(TABLE)
+    assert [key for key, *_ in rows] == sorted([*days, "new"])  # by their bytes, on either database
+    assert {key: rest for key, *rest in rows}["d10"][1:] == [7, 9]
+    contents = {key: content for key, content, _, _ in rows}
+    assert {(key, content, path) for key, content, path in serials.published(TABLE)} == {
+        (day, contents[day], shown[day].path) for day in days
+    }
+    settled = dict(serials.settled(TABLE))
+    assert settled == {"d2": contents["d2"], "d10": contents["d10"], "d1": now - 1, "d3": now - 1, "new": now}
