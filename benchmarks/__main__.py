@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import demo, gate, gx, pages, publish, year
+from benchmarks import demo, gate, gx, pages, publish, ticks, year
 from benchmarks.environment import UnavailableError
 from benchmarks.peers import measuring as peers
 
@@ -60,6 +60,10 @@ def _pages(*, quick: bool, say: Callable[[str], None]) -> Results:
     return pages.run(tables=4, days=60, rounds=1, say=say) if quick else pages.run(say=say)
 
 
+def _ticks(*, quick: bool, say: Callable[[str], None]) -> Results:
+    return ticks.run(sizes=((12, 100),), million=(20, 500), say=say) if quick else ticks.run(say=say)
+
+
 def _peers(*, quick: bool, say: Callable[[str], None], days: int | None = None) -> Results:
     return peers.run(days=days or (10 if quick else 60), say=say)
 
@@ -70,6 +74,7 @@ BENCHMARKS: Mapping[str, Callable[..., Results]] = {
     "pages": _pages,
     "peers": _peers,
     "publish": _publish,
+    "ticks": _ticks,
     "year": _year,
 }
 

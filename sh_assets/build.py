@@ -15,17 +15,26 @@ import dagster as dg
 from sh_assets import staleness, telling, wording
 from sh_assets.dagster_private import let_downstream_run
 from sh_assets.describing import describe_checks, describe_feed, describe_table
+from sh_core.errors import RollbackError
 from sh_core.graph import Graph
 from sh_core.outcome import Outcome
 from sh_core.partitions import Unpartitioned
 from sh_core.table import Table
 from sh_resources.engine import CHUNK, Engine
+from sh_resources.rollback import Wish
 
 ENGINE = "engine"
 """Resource key of the ``Engine``."""
 
 FORCE_TAG = "selfheal/force"
 """Run tag that, set to ``true``, has every requested partition computed, also where nothing changed."""
+
+ROLLBACK_TAG = "selfheal/rollback"
+"""Run tag that has the one requested partition returned to earlier content: how the attempt id or version of a snapshot
+begins, or ``PREVIOUS``."""
+
+PREVIOUS = "previous"
+"""For a rollback, the newest earlier content that was not rolled back itself."""
 
 OnOutcome = Callable[[Table, Outcome], None]
 
@@ -35,6 +44,13 @@ class Request(dg.Config):
 
     force: bool = False
     """Compute also where nothing changed since the last time."""
+    rollback: str = ""
+    """Return the one requested partition to earlier content instead: how a snapshot's attempt id or version begins, or
+    ``previous``."""
+    made_by: str = ""
+    """Of a rollback: who wants it."""
+    why: str = ""
+    """Of a rollback: for what reason."""
 
 
 def build(
@@ -71,6 +87,13 @@ def _asset(table: Table, spec: dg.AssetSpec, on_outcome: OnOutcome | None) -> dg
             told = telling.recorded(_partitions(context, table), table, engine.ledger)
             telling.tell(context, table, told, {}, engine)
             return
+        to = config.rollback or context.run.tags.get(ROLLBACK_TAG)
+        if to:
+            failed = _roll_back(context, engine, table, on_outcome, Wish(None if to == PREVIOUS else to, *_who(config)))
+            if failed:
+                raise wording.failure(table, failed, 1)
+            yield let_downstream_run(context)
+            return
         force = config.force or context.run.tags.get(FORCE_TAG) == "true"
         failed = _materialize(context, engine, table, on_outcome, force=force)
         if failed:
@@ -78,6 +101,30 @@ def _asset(table: Table, spec: dg.AssetSpec, on_outcome: OnOutcome | None) -> dg
         yield let_downstream_run(context)
 
     return body
+
+
+def _who(config: Request) -> tuple[str, str]:
+    return config.made_by or "a run in Dagster", config.why
+
+
+def _roll_back(
+    context: dg.AssetExecutionContext, engine: Engine, table: Table, on_outcome: OnOutcome | None, wish: Wish
+) -> Sequence[Outcome]:
+    """Return the requested partition to earlier content and tell Dagster; returns it if that could not be done."""
+    keys = _partitions(context, table)
+    if len(keys) != 1:
+        said = f"A rollback is of one partition; this run was asked for {len(keys):,}. Launch it for one of them."
+        raise dg.Failure(said, allow_retries=False)
+    tags = staleness.input_tags(context.instance, table, engine.graph, keys)
+    try:
+        outcome = engine.rollback(table.name, keys[0], wish, run_id=f"{context.run.run_id}:{table.name}")
+    except RollbackError as refused:
+        raise dg.Failure(str(refused), allow_retries=False) from None
+    if on_outcome is not None:
+        on_outcome(table, outcome)
+    telling.tell(context, table, telling.settled([outcome], table, engine.ledger), tags, engine)
+    context.log.info("%s: %s", table.name, wording.word(outcome))
+    return wording.not_published([outcome])
 
 
 def _partitions(context: dg.AssetExecutionContext, table: Table) -> Sequence[str]:

@@ -191,12 +191,17 @@ class InProcessRun:
     success: bool
 
 
+def _of_step(asset: dg.AssetKey, config: Mapping[str, object]) -> Mapping[str, object]:
+    return {"ops": {asset.to_python_identifier(): {"config": dict(config)}}}
+
+
 def run_here(
     instance: dg.DagsterInstance,
     defs: dg.Definitions,
     asset: dg.AssetKey,
     tags: Mapping[str, str],
     location: str,
+    config: Mapping[str, object] | None = None,
 ) -> InProcessRun:
     """Materialize one asset in this process and keep the run as if the web interface had launched it.
 
@@ -208,6 +213,7 @@ def run_here(
         asset: What to materialize, with all its checks.
         tags: Of the run; they say which partitions.
         location: Name of the code location under which the web interface finds the definitions.
+        config: Of the asset's step, if it differs from the default.
     """
     whole = defs.resolve_implicit_global_asset_job_def()
     job = whole.get_subset(asset_selection={asset})
@@ -223,7 +229,7 @@ def run_here(
         run = instance.create_run_for_job(
             job,
             asset_selection=frozenset({asset}),
-            run_config=_SILENT_CONSOLE,
+            run_config={**_SILENT_CONSOLE, **(_of_step(asset, config) if config else {})},
             tags=dict(tags),
             remote_job_origin=origin,
         )

@@ -125,7 +125,8 @@ def _published(outcome: Published, table: Table) -> dict[str, Any]:
         **_figures(table, outcome.version.rows, outcome.version.root, outcome.quarantined, outcome.shares),
         "rows_judged": outcome.rows_judged,
         "rows_duplicate": outcome.duplicates,
-        "executed": True,
+        "executed": outcome.returned_to is None,
+        **({"rolled_back_to": outcome.returned_to} if outcome.returned_to is not None else {}),
         "content_unchanged": outcome.refreshed,
         **({"preview": preview} if preview else {}),
     }

@@ -166,8 +166,8 @@ def _unread(row: Mapping[str, Any]) -> str:
 def word(outcome: Outcome) -> str:
     """What became of a partition, in a word or two."""
     match outcome:
-        case Published(refreshed=refreshed):
-            return "unchanged" if refreshed else "published"
+        case Published(refreshed=refreshed, returned_to=to):
+            return "rolled back" if to is not None else "unchanged" if refreshed else "published"
         case Reused(action=action):
             return "withheld" if action is Action.WITHHOLD else "reused"
         case Withheld():

@@ -11,6 +11,7 @@ to do.
       ├── LeaseLostError        this process's lease was taken over: its work is discarded
       ├── CommitConflictError   a Delta commit kept losing against other writers past the retry budget
       ├── StoreError            a table's files contradict the publishing protocol: something else has written to it
+      ├── RollbackError         a partition cannot be returned to an earlier snapshot; it stays as it is
       └── LedgerError           the ledger is unreachable, too old or too new for this code
 """
 
@@ -77,6 +78,10 @@ class CommitConflictError(SelfHealError):
 
 class LedgerError(SelfHealError):
     """The ledger is unreachable, or its schema is too old or too new for this code."""
+
+
+class RollbackError(SelfHealError):
+    """A partition cannot be returned to an earlier snapshot; what readers see stays."""
 
 
 class StoreError(SelfHealError):

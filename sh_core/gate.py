@@ -11,7 +11,7 @@ in exactly one of ``rows``, ``broken`` and ``duplicates``, unless the verdict is
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import assert_never
 
@@ -220,6 +220,28 @@ def decide(found: BatchFindings, contract: Contract, findings: Sequence[RuleBrea
         duplicates=_lineage(whole.copies),
         rows_judged=found.rows_judged,
     )
+
+
+def with_earlier(now: Judgement, before: Verdict, left_out: int, contract: Contract) -> Judgement:
+    """Judge content that was published before, together with the rows that were set aside when it was.
+
+    Args:
+        now: What the gate makes of the rows that were published.
+        before: What it said of all of them then.
+        left_out: Rows that were set aside then, or dropped as copies.
+        contract: What they must satisfy now, and how many may be broken.
+
+    Returns:
+        The judgement of all of them: broken is what was set aside then, and what breaks a rule now. Its ``broken`` has
+        the latter only.
+    """
+    rows_judged = now.rows_judged + left_out
+    if isinstance(now.verdict, Unknown) or not isinstance(before, Broken):
+        return replace(now, rows_judged=rows_judged)
+    found = now.verdict if isinstance(now.verdict, Broken) else Broken((), 0)
+    verdict = Broken(_in_order((*before.breaches, *found.breaches), contract), before.rows_broken + found.rows_broken)
+    publishable = _publishable(verdict, rows_judged, contract.on_breach)
+    return replace(now, verdict=verdict, publishable=publishable, rows_judged=rows_judged)
 
 
 def _withheld(found: BatchFindings, verdict: Broken | Unknown) -> Judgement:

@@ -29,6 +29,8 @@ class Published:
         duplicates: Exact copies dropped.
         shares: Row account per arrival (raw and staged tables).
         preview: First rows, PII masked.
+        returned_to: Where a rollback put earlier content back: the attempt that had published it. None where it was
+            computed.
     """
 
     partition: str
@@ -41,6 +43,7 @@ class Published:
     duplicates: int
     shares: tuple[ArrivalShare, ...]
     preview: pl.DataFrame
+    returned_to: str | None = None
 
 
 @dataclass(frozen=True)

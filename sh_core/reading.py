@@ -9,6 +9,7 @@ differ.
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 
 from sh_core.code_version import CodeVersion
 from sh_core.fingerprint import fingerprint
@@ -75,8 +76,8 @@ class Reading:
         """
         found = set[Read]()
         for given in self.table.reads:
-            columns = tuple(sorted(handed_over(given, self.upstream[given.table])))
-            versions, role = self.versions[given.table], given.role
+            columns, role = self._handed[given.name]
+            versions = self.versions[given.table]
             for p in self.wanted[given.name][partition]:
                 if p not in versions:
                     digest = ABSENT
@@ -86,6 +87,11 @@ class Reading:
                     digest = self._digest(given, columns, p)
                 found.add(Read(given.table, p, columns, digest, role))
         return frozenset(found)
+
+    @cached_property
+    def _handed(self) -> Mapping[str, tuple[tuple[str, ...], str]]:
+        """Per argument, what is said of it in every read: its columns, sorted, and its role."""
+        return {g.name: (tuple(sorted(handed_over(g, self.upstream[g.table]))), g.role) for g in self.table.reads}
 
     def _digest(self, given: Input, columns: tuple[str, ...], p: str) -> str:
         """Version of some columns of an input partition, once for all windows that hold it."""

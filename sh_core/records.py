@@ -125,6 +125,7 @@ class Snapshot:
         trace: What it was last computed from (a refresh renews it).
         published_utc: When its content was confirmed as published.
         attempt_id: The attempt that published its content.
+        tidied_utc: When its file was given up, so that nothing can return to it; None while it is there.
     """
 
     table: str
@@ -135,6 +136,7 @@ class Snapshot:
     trace: Trace
     published_utc: datetime
     attempt_id: str
+    tidied_utc: datetime | None = None
 
 
 @dataclass(frozen=True)

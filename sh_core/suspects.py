@@ -48,12 +48,16 @@ def standings(partitions: Partitions, now_utc: datetime, rows: Sequence[Standing
     """Put what the ledger says of a table in the order of its declared keys; other keys are left out."""
     place = places(partitions, now_utc)
     found = Standings(np.zeros(len(place), np.int64), np.full(len(place), -1), np.zeros(len(place), np.int64))
-    known = [row for row in rows if row[0] in place]
-    if known:
-        keys, *columns = zip(*known, strict=True)
+    if not rows:
+        return found
+    keys, *columns = zip(*rows, strict=True)
+    at: slice | Numbers = slice(None)
+    if keys != tuple(place):  # as a rule all are settled, and come in order: nothing needs to be sought
+        known = [row for row in rows if row[0] in place]
+        keys, *columns = zip(*known, strict=True) if known else ((), (), (), ())
         at = np.fromiter(map(place.__getitem__, keys), np.int64, len(known))
-        for array, column in zip((found.content, found.looked, found.recipe), columns, strict=True):
-            array[at] = column
+    for array, column in zip((found.content, found.looked, found.recipe), columns, strict=True):
+        array[at] = column
     return found
 
 

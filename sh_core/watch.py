@@ -95,6 +95,8 @@ class Watch:
             sweep: Look at everything, whatever is remembered.
         """
         swept = sweep or self._is_to_sweep(now_utc)
+        if not swept and self._is_quiet():
+            return Decision({}, {}, {}, swept=False, suspected=0)
         # Who works on what comes first: whoever ends after that is held back once more, and whoever ended before it
         # has left its decision among the changes. The other way round, what was settled in between would be asked for
         # again.
@@ -112,6 +114,12 @@ class Watch:
         return replace(decision, swept=swept, suspected=looked)
 
     # ---- what is looked at
+
+    def _is_quiet(self) -> bool:
+        """Whether nothing is stale and nothing has happened since: it takes one question."""
+        if any(self._stale.values()):
+            return False
+        return self.book.changes(self._serial).serial == self._serial
 
     def _is_to_sweep(self, now_utc: datetime) -> bool:
         """Whether it is time to look at everything: now and then, and when a period has begun.
@@ -185,12 +193,12 @@ class Watch:
     def _decide(
         self, now_utc: datetime, occupied: Keys, tables: frozenset[str] | None, within: Within | None
     ) -> Decision:
-        paused = frozenset(self.book.paused())
         stale = {
             name: {key: why for key, why in found.items() if within is None or within(name, key)}
             for name, found in self._stale.items()
             if found
         }
+        paused = frozenset(self.book.paused() if any(stale.values()) else ())
         patience = timedelta(seconds=self.policy.patience_s)
         free = {
             (name, key): why

@@ -24,6 +24,7 @@ from sh_resources.store import Store
 from sh_resources.wiring import open_engine
 from sh_sensors.arrivals import arrivals
 from sh_sensors.recovery import recovery
+from sh_sensors.tidying import tidy, tidying
 
 
 @dg.definitions
@@ -57,7 +58,8 @@ def definitions(
     tables = [table.name for table in graph.tables]
     return dg.Definitions(
         assets=build(graph, lambda table: store.table(table).folder, on_outcome, automated=True),
-        sensors=[arrivals, recovery, *sensors(tables, decider or WatchDecider(watch, clock))],
+        jobs=[tidy],
+        sensors=[arrivals, recovery, tidying, *sensors(tables, decider or WatchDecider(watch, clock))],
         resources={
             ENGINE: dg.ResourceDefinition(lambda _: engine(), description="One per process; holds the ledger open.")
         },

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 
 import dagster as dg
 
-from sh_assets.build import FORCE_TAG
+from sh_assets.build import FORCE_TAG, ROLLBACK_TAG
 from sh_assets.dagster_private import run_here
 from sh_assets.keys import table_key
 from sh_core.partitions import Dimension, Multi, Partitions, Unpartitioned
 from sh_core.table import Table
+
+_FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 
 LOCATION = "selfheal"
 """Name of the code location, as in ``workspace.yaml``."""
@@ -68,6 +70,51 @@ def run_table(
         run = run_here(instance, defs, table_key(table.name), {**_tags(table.partitions, span), **extra}, LOCATION)
         runs.append(Ran(run.run_id, span, run.success))
     return runs
+
+
+def run_rollback(
+    instance: dg.DagsterInstance,
+    defs: dg.Definitions,
+    table: Table,
+    partition: str,
+    to: str,
+    *,
+    made_by: str,
+    why: str,
+) -> Ran:
+    """Return one partition to earlier content, as a run like any other.
+
+    Args:
+        instance: Where the run is kept.
+        defs: From ``sh_defs.definitions``, holding the table.
+        table: The table.
+        partition: Partition key.
+        to: How the snapshot's attempt id or root begins, or ``sh_assets.build.PREVIOUS``.
+        made_by: Who wants it.
+        why: For what reason.
+
+    Returns:
+        The run. It fails if the rollback was refused, or another run has the partition.
+    """
+    tags = {**_tags(table.partitions, [partition]), ROLLBACK_TAG: to}
+    run = run_here(instance, defs, table_key(table.name), tags, LOCATION, {"made_by": made_by, "why": why})
+    return Ran(run.run_id, (partition,), run.success)
+
+
+def what_was_raised(instance: dg.DagsterInstance, run_id: str) -> str:
+    """What a failed run says was raised, Dagster's own wrapping left out."""
+    for record in instance.get_records_for_run(run_id, of_type=_FAILURES).records:
+        event = record.event_log_entry.dagster_event
+        data = event.event_specific_data if event is not None else None
+        said = getattr(data, "user_failure_data", None)
+        if said is not None and said.description:
+            return str(said.description)
+        error = getattr(data, "error", None)
+        while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
+            error = error.cause
+        if error is not None:
+            return str(error.message).strip()
+    return "its log does not say why"
 
 
 def _tags(partitions: Partitions, span: Sequence[str]) -> dict[str, str]:

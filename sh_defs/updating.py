@@ -37,7 +37,7 @@ from sh_defs.facts.saying import visible
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.interrupts import hearing_interrupts
 from sh_defs.progress import Tally, Watcher, watching
-from sh_defs.running import Ran, run_table
+from sh_defs.running import Ran, run_table, what_was_raised
 from sh_defs.shown import terminal
 from sh_defs.shown.json_form import write_json
 from sh_defs.shown.page import write_page
@@ -46,8 +46,6 @@ from sh_resources.clock import SystemClock
 from sh_resources.engine import Engine
 from sh_resources.settings import Settings
 from sh_resources.wiring import open_engine
-
-_FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 
 LONG_AGO = date(1900, 1, 1)
 """Before the first partition of anything."""
@@ -170,8 +168,16 @@ class Update:
 
         defs = definitions(graph, self.settings, on_outcome, decider)
         self.engine.take_in(clock.now_utc())
-        done = set[str]()
-        while asked := self._asked(defs, decider):
+        finished = set[str]()
+        while True:
+            asked = self._asked(defs, decider)
+            for table in graph.tables:
+                # What neither it nor anything upstream has to do any more comes to nothing else.
+                if table.name not in finished | asked.keys() and finished.issuperset(i.table for i in table.reads):
+                    self._finish(table, spans[table.name], tallies[table.name])
+                    finished.add(table.name)
+            if not asked:
+                return
             for table in (table for table in graph.tables if table.name in asked):
                 told.clear()
                 again = self._settled(table.name, asked[table.name])
@@ -183,10 +189,6 @@ class Update:
                         if not ran.success:
                             self._refuse_failure(table, ran, told)
                         self.runs.append(self._as_told(table, ran, told))
-                self.watcher.finish(table.name, tallies[table.name], self.seconds[table.name])
-                done.add(table.name)
-        for table in graph.tables:
-            self._finish(table, spans[table.name], tallies[table.name], told_before=table.name in done)
 
     def _settled(self, name: str, keys: Collection[str]) -> frozenset[str]:
         """Partitions about which something was ever decided."""
@@ -216,12 +218,12 @@ class Update:
             raise RunError(msg)
         return asked
 
-    def _finish(self, table: Table, keys: Sequence[str], tally: Tally, *, told_before: bool) -> None:
-        """Say what is left of a table: partitions that wait for something."""
-        left = [key for key in keys if key not in self._settled(table.name, keys)]
+    def _finish(self, table: Table, keys: Sequence[str], tally: Tally) -> None:
+        """Say what became of a table, and what its partitions wait for that are left."""
+        settled = self._settled(table.name, keys)
+        left = [key for key in keys if key not in settled]
         tally.outcomes["waiting"] = len(left)
-        if left or not told_before:
-            self.watcher.finish(table.name, tally, self.seconds.get(table.name, 0.0))
+        self.watcher.finish(table.name, tally, self.seconds.get(table.name, 0.0))
         self._note_waiting(self.engine.look(table.name, left[:ASKED_WHY]).waiting)
         self._waiting.update(f"{table.name}[{key}]" for key in left)
 
@@ -282,7 +284,7 @@ class Update:
         """Tell a run that failed from one that merely has partitions which may not be published."""
         if all(key in told for key in ran.partitions) and not_published(told[key] for key in ran.partitions):
             return
-        raised = _raised(self.instance, ran.run_id)
+        raised = what_was_raised(self.instance, ran.run_id)
         msg = f"the run of {table.name} failed: {raised}\n{_advice(self.settings)} Its run is {ran.run_id}."
         raise RunError(msg)
 
@@ -305,15 +307,3 @@ def _advice(settings: Settings) -> str:
         f"The disk of {settings.home} is full ({free / 2**20:,.0f} MB free): make room. " if free < FULL_BYTES else ""
     )
     return f"{full}What was published stays; run the same command again to go on."
-
-
-def _raised(instance: dg.DagsterInstance, run_id: str) -> str:
-    """What a failed run says was raised, Dagster's own wrapping left out."""
-    for record in instance.get_records_for_run(run_id, of_type=_FAILURES).records:
-        event = record.event_log_entry.dagster_event
-        error = getattr(event.event_specific_data, "error", None) if event is not None else None
-        while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
-            error = error.cause
-        if error is not None:
-            return str(error.message).strip()
-    return "its log does not say why"

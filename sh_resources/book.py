@@ -6,6 +6,7 @@ that serial, or later.
 """
 
 from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 
 from sh_core.book import Changes, Keys, Request, Tries
@@ -15,6 +16,7 @@ from sh_core.suspects import Standing
 from sh_resources.clock import Clock
 from sh_resources.engine import Engine
 from sh_resources.ledger.requests import Pause
+from sh_resources.registers import Registers
 
 
 class LedgerBook:
@@ -23,13 +25,18 @@ class LedgerBook:
     def __init__(self, engine: Engine, clock: Clock) -> None:
         """Read the ledger of an engine."""
         self._engine, self._ledger, self._clock = engine, engine.ledger, clock
+        self.registers = Registers(engine)
 
     def changes(self, after: int | None) -> Changes:
         """What was confirmed after a serial; None asks for the present serial only."""
-        return self._ledger.serials.changes(after)
+        changes = self._ledger.serials.changes(after)
+        if after is not None:
+            self.registers.hear(after, changes)
+        return changes
 
     def standings(self, table: str) -> Iterable[Standing]:
         """Every settled partition of a table."""
+        self.registers.see(table)
         return self._ledger.serials.standings(table)
 
     def arrivals(self, feed: str) -> Iterable[tuple[str, int]]:
@@ -42,12 +49,16 @@ class LedgerBook:
 
     def look(self, table: str, keys: Collection[str]) -> Look:
         """What partitions of a table are now. Those that are settled are noted as looked at."""
-        # Both first: what changes during the look is then looked at once more.
+        # Serial and recipe first: what changes during the look is then looked at once more.
         before, recipe = self._ledger.serials.now(), self.recipe(table)
-        look = self._engine.look(table, keys)
-        if look.settled:
-            self._ledger.serials.acknowledge(table, look.settled, before, recipe)
-        return look
+        clear = self.registers.unconcerned(table, keys, self._clock.now_utc())
+        look = self._engine.look(table, [key for key in keys if key not in clear])
+        settled = look.settled | clear
+        # A register that came meanwhile may be the one that was looked at: to note the serial before it would be to say
+        # that these partitions have seen the register before.
+        if settled and not self.registers.moved(table, before):
+            self._ledger.serials.acknowledge(table, settled, before, recipe)
+        return replace(look, settled=settled)
 
     def leased(self) -> Keys:
         """Partitions that some process is working on."""

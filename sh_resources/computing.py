@@ -159,6 +159,34 @@ def prepare_transform(
     return Prepared(traces, sighting.missing, compute)
 
 
+def breaches_of_references(
+    table: Table,
+    upstream: Mapping[str, Table],
+    store: Store,
+    ledger: Ledger,
+    rows: Mapping[str, pl.DataFrame],
+    now_utc: datetime,
+) -> dict[str, tuple[RuleBreach, ...]]:
+    """Which rows of some partitions, computed at another time, refer to what is not there now.
+
+    Args:
+        table: The table.
+        upstream: Its input tables by name.
+        store: Where tables are.
+        ledger: Where their versions are known.
+        rows: Per partition.
+        now_utc: Up to when partitions of a set without end are declared.
+
+    Returns:
+        The breaches of each partition that has any.
+    """
+    if not table.consulted:
+        return {}
+    sighting = inputs.look(table, upstream, store, ledger, rows.keys(), now_utc)
+    found = list(_unmatched(sighting, rows, sighting.load(rows.keys(), table.consulted)))
+    return {key: breaches for key in rows if (breaches := tuple(b[key] for b in found if key in b))}
+
+
 def _unmatched(sighting: Sighting, returned: Frames, loaded: Mapping[str, Frames]) -> Iterator[dict[str, RuleBreach]]:
     """Per reference, and per part of the other table that is looked at, the partitions that break it."""
     contract = sighting.table.contract

@@ -20,8 +20,9 @@ import json
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from urllib.parse import quote, unquote
@@ -34,6 +35,7 @@ from deltalake.transaction import AddAction, RemoveAction, create_table_with_add
 
 from sh_core.errors import CommitConflictError, DeclarationError, StoreError
 from sh_core.partitions import Partitions
+from sh_resources.delta_files import RecentFiles
 from sh_resources.delta_types import delta_schema
 
 CHECKPOINT_EVERY = 50
@@ -71,6 +73,23 @@ class DataFile:
 
 
 @dataclass(frozen=True)
+class FoundFile:
+    """A Parquet file that is in a table's folder, whether a commit names it or not.
+
+    Attributes:
+        partition: Partition key that its folder stands for.
+        path: Relative to the table's folder.
+        size_bytes: Its size.
+        written_utc: When it was last written.
+    """
+
+    partition: str
+    path: str
+    size_bytes: int
+    written_utc: datetime
+
+
+@dataclass(frozen=True)
 class Change:
     """What one commit does to one partition.
 
@@ -104,19 +123,27 @@ class TableState:
 class PartitionedDelta:
     """One Delta table with one file per partition."""
 
-    def __init__(self, folder: Path, columns: Mapping[str, pl.DataType], partitions: Partitions) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        columns: Mapping[str, pl.DataType],
+        partitions: Partitions,
+        recent: RecentFiles | None = None,
+    ) -> None:
         """Describe a table; nothing is read or written yet.
 
         Args:
             folder: The table's folder.
             columns: Columns of the files, partition columns left out.
             partitions: The partition set, which names and types the partition columns.
+            recent: Remembers live files from one look to the next; tables may share one, to remember less.
 
         Raises:
             DeclarationError: If a column has a type that Delta cannot hold, or the name of a partition column.
         """
         self.folder = folder
         self.partitions = partitions
+        self._recent = recent or RecentFiles()
         self.columns = pl.Schema(columns)
         self._by = partitions.columns
         """The partition columns with their types."""
@@ -177,9 +204,32 @@ class PartitionedDelta:
             return {f.partition: f for f in pool.map(write, files)}
 
     def unstage(self, paths: Iterable[str]) -> None:
-        """Remove staged files that no commit will ever name; missing ones are fine."""
+        """Remove files that no commit names, and none will ever name; missing ones are fine."""
         for path in paths:
             (self.folder / path).unlink(missing_ok=True)
+
+    def found(self, partitions: Collection[str] | None = None) -> list[FoundFile]:
+        """Parquet files that are in the table's folder, in order of their path; the log's are none of them.
+
+        Args:
+            partitions: Partitions to look at; None looks at all that have a folder.
+        """
+        if partitions is None:
+            columns = self.partitions.columns
+            nested = self.folder.glob("/".join(f"{column}=*" for column in columns)) if columns else ()
+            folders = {self._read_folders(folder.relative_to(self.folder).as_posix()): folder for folder in nested}
+            if not columns:
+                folders = {self._read_folders(""): self.folder}
+        else:
+            folders = {p: (self.folder / self.path_of(p, "any")).parent for p in partitions}
+        files: list[FoundFile] = []
+        for partition, folder in sorted(folders.items()):
+            for path in sorted(folder.glob("*.parquet")):
+                with suppress(FileNotFoundError):  # unstaged since it was listed
+                    seen = path.stat()
+                    written = datetime.fromtimestamp(seen.st_mtime, UTC)
+                    files.append(FoundFile(partition, path.relative_to(self.folder).as_posix(), seen.st_size, written))
+        return files
 
     def commit(
         self, changes: Mapping[str, Change], *, at_utc: datetime, still_mine: StillMine, seen: TableState | None = None
@@ -267,21 +317,30 @@ class PartitionedDelta:
 
     def _state(self, delta: DeltaTable, partitions: Collection[str]) -> TableState:
         transactions = {p: delta.transaction_version(p) or 0 for p in partitions}
-        return TableState(self._live_files(delta), transactions, delta)
+        return TableState({f.partition: f for f in _data_files(self._live(delta))}, transactions, delta)
 
-    def _live_files(self, delta: DeltaTable) -> dict[str, DataFile]:
+    def _live(self, delta: DeltaTable) -> pl.DataFrame:
+        """One row per live file, with the fields of ``DataFile``."""
         adds = pl.DataFrame(delta.get_add_actions(flatten=True))
-        live: dict[str, DataFile] = {}
-        for logged, size, rows in zip(adds["path"], adds["size_bytes"], adds["num_records"], strict=True):
-            path = unquote(logged)  # delta-rs encodes a path once more for the log, and decodes it where one is given
-            partition = self._partition_in(path.rpartition("/")[0])
-            if partition in live:
-                msg = (
-                    f"{delta.table_uri}: partition {partition} has two live files, {live[partition].path} and {path}: "
-                    "something other than this project has written to the table"
-                )
-                raise StoreError(msg)
-            live[partition] = DataFile(partition, path, rows, size)
+        # delta-rs encodes a path once more for the log, and decodes it where one is given.
+        paths = [unquote(logged) for logged in adds["path"]]
+        live = pl.DataFrame(
+            {
+                "partition": [self._partition_in(path.rpartition("/")[0]) for path in paths],
+                "path": paths,
+                "rows": adds["num_records"],
+                "size_bytes": adds["size_bytes"],
+            },
+            schema_overrides={"partition": pl.String(), "path": pl.String()},
+        )
+        twice = live.filter(pl.col("partition").is_duplicated())
+        if not twice.is_empty():
+            one, other = twice.filter(pl.col("partition") == twice["partition"][0])["path"][:2]
+            msg = (
+                f"{delta.table_uri}: partition {twice['partition'][0]} has two live files, {one} and {other}: "
+                "something other than this project has written to the table"
+            )
+            raise StoreError(msg)
         return live
 
     def _read_folders(self, folders: str) -> str:
@@ -401,9 +460,29 @@ class PartitionedDelta:
             return TableState({}, dict.fromkeys(partitions, 0))
         return self._state(delta, partitions)
 
+    def files(self, partitions: Collection[str] | None = None) -> dict[str, DataFile]:
+        """The live file of each of these partitions that has one, at one table version; None asks for all.
+
+        For looking, not for committing: a log that has not changed is not opened again.
+
+        Raises:
+            StoreError: If a partition has more than one live file, which no publish leaves behind.
+            DeclarationError: If the table is partitioned by another column than declared.
+        """
+        live = self._recent.of(self.folder, self._read)
+        if partitions is not None and live.height:
+            live = live.filter(pl.col("partition").is_in(pl.Series(list(partitions), dtype=pl.String).implode()))
+        return {file.partition: file for file in _data_files(live)}
+
+    def _read(self) -> pl.DataFrame:
+        try:
+            return self._live(self._found())
+        except TableNotFoundError:
+            return pl.DataFrame()
+
     def live(self, partitions: Collection[str] | None = None) -> list[DataFile]:
-        """Live files of those partitions that have one; None asks for all."""
-        files = self.state().files
+        """Live files of those partitions that have one, in the order asked; None asks for all."""
+        files = self.files(partitions)
         return list(files.values()) if partitions is None else [files[p] for p in partitions if p in files]
 
     def scan(self, files: Iterable[DataFile], columns: Sequence[str] | None = None) -> pl.LazyFrame:
@@ -418,7 +497,7 @@ class PartitionedDelta:
         """
         whole = pl.Schema({**self._by, **self.columns})
         wanted = list(columns) if columns is not None else whole.names()
-        paths = [self.folder / f.path for f in files]
+        paths = [f"{self.folder}/{f.path}" for f in files]  # pathlib takes longer to join than Polars to read
         if not paths:
             return pl.LazyFrame(schema={c: whole[c] for c in wanted})
         return pl.scan_parquet(
@@ -429,6 +508,11 @@ class PartitionedDelta:
             missing_columns="insert",
             extra_columns="ignore",
         ).select(wanted)
+
+
+def _data_files(live: pl.DataFrame) -> Iterator[DataFile]:
+    for partition, path, rows, size in live.iter_rows():
+        yield DataFile(partition, path, rows, size)
 
 
 def _first_line(error: Exception) -> str:

@@ -9,12 +9,14 @@ the one that saw the newer inputs.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import islice
 
 import polars as pl
 
+from sh_core.bars import Bar, barring, breach, refusing
 from sh_core.code_version import CodeVersion, code_version
 from sh_core.conservation import shares_of
 from sh_core.errors import DeclarationError
@@ -23,20 +25,23 @@ from sh_core.graph import Graph
 from sh_core.mapping import width
 from sh_core.outcome import Busy, Outcome, Reused, Waiting
 from sh_core.reading import recipe
-from sh_core.records import ArrivalShare, Settlement, Snapshot
+from sh_core.records import ArrivalShare
 from sh_core.staleness import Astray, Look, Stale, compare
 from sh_core.table import Table, Transform
 from sh_core.trace import Trace
-from sh_core.verdict import Unknown
+from sh_core.verdict import Broken, Unknown
 from sh_core.version import Version, digest_groups
 from sh_resources.clock import Clock
 from sh_resources.computing import Computed, Prepared, prepare_raw, prepare_transform, take_in
 from sh_resources.delta import DataFile
 from sh_resources.landing import Delivered, LandingZone
 from sh_resources.ledger import Ledger
+from sh_resources.ledger.publications import Recorded
 from sh_resources.publisher import Candidate, Claim, Publisher
 from sh_resources.raw import reader_version
+from sh_resources.rollback import Wish, put_back
 from sh_resources.store import Store
+from sh_resources.tidying import Tidier
 
 LOOK_AGAIN_S = 0.2
 """Seconds between looks at partitions that another run holds."""
@@ -77,6 +82,7 @@ class Engine:
         self.graph, self.store, self.ledger = graph, store, ledger
         self.landing, self.patience_s, self._publisher, self._clock = landing, patience_s, publisher, clock
         self._seen: dict[tuple[str, str], Delivered] = {}
+        self.tidier = Tidier(store, ledger, landing, publisher, clock)
 
     def materialize(
         self, name: str, partitions: Sequence[str], *, run_id: str, force: bool = False, chunk: int = CHUNK
@@ -131,13 +137,13 @@ class Engine:
         stale, waiting = dict[str, Stale](), dict[str, tuple[str, ...]]()
         for keys in _chunks(partitions, LOOKED_AT):
             prepared = self._prepare(table, keys)
-            before = self.ledger.publications.settlements(name, prepared.traces.keys())
-            known = self.ledger.publications.current(name, prepared.traces.keys())
-            live = self.store.table(table).state().files
+            recorded = self.ledger.publications.recorded(name, prepared.traces.keys())
+            live = self.store.table(table).files(prepared.traces.keys())
+            bars = self.ledger.bars.standing(name, prepared.traces.keys())
             due = [
                 key
                 for key, trace in prepared.traces.items()
-                if not _is_settled(trace, before.get(key), known.get(key), live.get(key))
+                if not _is_settled(trace, recorded.get(key), live.get(key), bars.get(key, ()))
             ]
             traces = self.ledger.publications.traces(name, due)
             for key in due:
@@ -175,6 +181,41 @@ class Engine:
                 taken[feed.name] = len(new)
         return taken
 
+    def rollback(self, name: str, partition: str, wish: Wish, *, run_id: str) -> Outcome:
+        """Return one partition to earlier content, and keep the present one from coming back.
+
+        Args:
+            name: Table.
+            partition: Partition key.
+            wish: What to return to, and on whose word.
+            run_id: Unique name of who asks.
+
+        Returns:
+            ``Published``; ``Reused`` if readers see that content already; ``Busy`` or ``Fenced`` if another run has the
+            partition.
+
+        Raises:
+            DeclarationError: If the table or the partition does not exist.
+            RollbackError: If there is no such snapshot, or it may not be published; everything stays as it was.
+        """
+        table = self.graph[name]
+        table.partitions.check(partition)
+        upstream = {i.table: self.graph[i.table] for i in table.reads}
+        deadline = self._clock.now_utc() + timedelta(seconds=self.patience_s)
+        while True:
+            with self._publisher.claim(table, [partition], run_id) as claim:
+                if claim.tokens:
+                    return put_back(
+                        table, upstream, claim, wish, self.store, self.ledger, self._publisher, self._clock.now_utc()
+                    )
+            if self._clock.now_utc() >= deadline:
+                return Busy(partition)
+            self._clock.sleep(LOOK_AGAIN_S)
+
+    def now_utc(self) -> datetime:
+        """The time by the engine's clock, aware."""
+        return self._clock.now_utc()
+
     def recover(self, run_id: str) -> dict[str, int]:
         """Finish or discard what stopped processes left half-done in any table, without computing anything.
 
@@ -206,17 +247,20 @@ class Engine:
         looked, under = self.ledger.serials.now(), self.recipe(table.name)
         prepared = self._prepare(table, keys)
         before = self.ledger.publications.settlements(table.name, prepared.traces.keys())
+        bars = self.ledger.bars.standing(table.name, prepared.traces.keys())
         outcomes: list[Outcome] = [Waiting(key, gap) for key, gap in prepared.missing.items()]
         due = []
         for key, trace in prepared.traces.items():
-            settled, snapshot = before.get(key), claim.known.get(key)
-            if settled is None or force or not _is_settled(trace, settled, snapshot, claim.state.files.get(key)):
+            settled, snapshot, live = before.get(key), claim.known.get(key), claim.state.files.get(key)
+            recorded = (settled.trace_digest, snapshot.path if snapshot else None) if settled else None
+            if settled is None or force or not _is_settled(trace, recorded, live, bars.get(key, ())):
                 due.append(key)
             else:
                 root = snapshot.version.root if snapshot else None
                 outcomes.append(Reused(key, settled.action, settled.verdict, root))
         if due:
-            outcomes += self._publisher.publish(claim, self._judged(table, prepared, due, looked, under))
+            judged = self._judged(table, prepared, due, bars, looked, under, force=force)
+            outcomes += self._publisher.publish(claim, judged)
         return outcomes
 
     def _prepare(self, table: Table, keys: Collection[str]) -> Prepared:
@@ -236,11 +280,26 @@ class Engine:
         return code
 
     def _judged(
-        self, table: Table, prepared: Prepared, due: Collection[str], looked: int, under: int
+        self,
+        table: Table,
+        prepared: Prepared,
+        due: Collection[str],
+        bars: Mapping[str, Collection[Bar]],
+        looked: int,
+        under: int,
+        *,
+        force: bool,
     ) -> dict[str, Candidate]:
         computed = prepared.compute(due)
         judgements = _judge(table, computed)
         versions = _versions(table, judgements)
+        for key in versions.keys() & bars.keys():
+            # A person who forces a run says that the trace is worth a try, but not that the content was good.
+            bar = refusing(bars[key], versions[key].root)
+            bar = bar if bar is not None or force else barring(bars[key], prepared.traces[key])
+            if bar is not None:
+                judgements[key] = _refused(judgements[key], bar)
+                del versions[key]
         shares = _shares(judgements, computed) if table.keeps_lineage else {}
         return {
             key: Candidate(judgements[key], versions.get(key), prepared.traces[key], shares.get(key, ()), looked, under)
@@ -248,10 +307,23 @@ class Engine:
         }
 
 
-def _is_settled(trace: Trace, before: Settlement | None, known: Snapshot | None, live: DataFile | None) -> bool:
-    """Whether nothing changed since the last decision; where Delta was changed behind the ledger's back, it did."""
-    agree = (known.path if known else None) == (live.path if live else None)
-    return before is not None and before.trace_digest == trace.digest and agree
+def _is_settled(trace: Trace, recorded: Recorded | None, live: DataFile | None, bars: Collection[Bar]) -> bool:
+    """Whether nothing changed since the last decision; where Delta was changed behind the ledger's back, it did.
+
+    A rollback decides about every trace that it bars.
+    """
+    if recorded is None:
+        return False
+    decided, path = recorded
+    same = decided == trace.digest or barring(bars, trace) is not None
+    return same and path == (live.path if live else None)
+
+
+def _refused(judgement: Judgement, bar: Bar) -> Judgement:
+    """The same rows, withheld since they were rolled back."""
+    before = judgement.verdict if isinstance(judgement.verdict, Broken) else Broken((), 0)
+    verdict = Broken((*before.breaches, breach(bar)), before.rows_broken)
+    return replace(judgement, verdict=verdict, publishable=False)
 
 
 def _chunks(keys: Iterable[str], size: int) -> Iterator[list[str]]:

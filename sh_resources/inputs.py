@@ -80,8 +80,12 @@ class Sighting:
         """The part of a trace that says what one partition's transform is handed."""
         return self.reading.reads(partition, lambda given, key, p: self.picked[given.name].digests[key, p])
 
-    def load(self, partitions: Collection[str]) -> dict[str, Frames]:
+    def load(self, partitions: Collection[str], only: Collection[Input] | None = None) -> dict[str, Frames]:
         """Read the inputs of many partitions, each file once.
+
+        Args:
+            partitions: Partitions to compute.
+            only: Which of the inputs; None reads all.
 
         Returns:
             Per partition, per argument (and per table that is consulted), the rows with the columns of ``handed_over``.
@@ -90,7 +94,7 @@ class Sighting:
             StoreError: If a file does not hold as many rows as were published in it.
         """
         loaded: dict[str, dict[str, pl.DataFrame]] = {key: {} for key in partitions}
-        for given in self.table.reads:
+        for given in self.table.reads if only is None else only:
             picked = self.picked.get(given.name)
             if picked is not None:
                 for key in partitions:
@@ -152,9 +156,8 @@ def look(
     files: dict[str, dict[str, DataFile]] = {}
     versions: dict[str, dict[str, Version]] = {}
     for name, source in upstream.items():
-        live = store.table(source).state().files
         asked = {p for given in table.reads if given.table == name for ps in mapped[given.name].values() for p in ps}
-        found = {p: file for p, file in live.items() if p in asked}
+        found = store.table(source).files(asked)
         # Committed but not yet confirmed: its run is between the two steps, or died there and is recovered by the next
         # claim. Until then it is treated as not there, so that no trace ever names a version that the ledger may lack.
         known = ledger.publications.versions(name, [f.path for f in found.values()])

@@ -9,7 +9,7 @@ is complete from its first moment, and is never changed. A file larger than its 
     <archive>/<feed>/<first 2 of hash>/<sha256>     written here, read-only
 
 A name that starts with ``.`` is a file still being written, in both places. A process that is killed leaves such
-names behind in the archive at worst; they may be deleted when nothing is ingesting.
+names behind in the archive at worst; ``selfheal tidy`` deletes them (``abandoned``).
 """
 
 import hashlib
@@ -20,7 +20,7 @@ import stat
 import tempfile
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -37,6 +37,9 @@ _PIECE = 2**20
 """Bytes of a large file that are in memory at a time."""
 
 _ZEROS = bytes(_PIECE)
+
+_INCOMING = ".incoming-"
+"""How the names of files begin that are still being archived."""
 
 _NOT_REGULAR = {
     stat.S_IFLNK: "it is there, but it is a symbolic link; links may lead out of the landing zone, "
@@ -220,6 +223,21 @@ class LandingZone:
         refused = {key: why for key, why in zip(delivered, results, strict=True) if isinstance(why, str)}
         return Taken(taken, refused)
 
+    def abandoned(self, feed: Feed, before_utc: datetime) -> list[tuple[Path, int]]:
+        """What killed processes left of files that they were archiving, with sizes in bytes.
+
+        Args:
+            feed: The feed.
+            before_utc: When they were last written to at the latest, aware: younger ones may still be written.
+        """
+        found: list[tuple[Path, int]] = []
+        for path in sorted((self.archive / feed.name).glob(f"**/{_INCOMING}*")):
+            with suppress(FileNotFoundError):  # it got its final name since
+                seen = path.stat()
+                if seen.st_mtime <= before_utc.timestamp():
+                    found.append((path, seen.st_size))
+        return found
+
     def archived(self, feed: Feed, sha256: str) -> bytes:
         """The content that was ingested under a hash, all of it at once: not for files larger than the feed allows.
 
@@ -378,7 +396,7 @@ def _archive_in_pieces(shelf: Path, source: BinaryIO) -> tuple[str, int]:
 def _incoming(folder: Path) -> Iterator[tuple[BinaryIO, Callable[[Path], None]]]:
     """A file to write, on the disk of the archive, and what gives it its final name once it is written."""
     folder.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=".incoming-", dir=folder)
+    descriptor, temporary = tempfile.mkstemp(prefix=_INCOMING, dir=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
 

@@ -19,10 +19,13 @@ predecessor's commit either has landed already or never can), and only then read
 import threading
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+import polars as pl
+
+from sh_core.bars import Bar
 from sh_core.errors import LedgerError
 from sh_core.gate import Judgement
 from sh_core.masking import mask
@@ -33,9 +36,9 @@ from sh_core.trace import Trace
 from sh_core.verdict import Unknown
 from sh_core.version import Version
 from sh_resources.clock import Clock
-from sh_resources.delta import Change, StillMine, TableState
+from sh_resources.delta import Change, DataFile, StillMine, TableState
 from sh_resources.ledger import Ledger
-from sh_resources.quarantine import as_evidence
+from sh_resources.quarantine import QUARANTINE_COLUMNS, as_evidence
 from sh_resources.store import Store
 
 PREVIEW_ROWS = 5
@@ -65,14 +68,23 @@ class Candidate:
         shares: Row account per arrival, as it will be if it is published; empty for tables without lineage.
         looked: Serial of the ledger before its inputs were looked at.
         recipe: The table's recipe at that moment.
+        bar: Of a rollback, what it bars once it is published.
+        set_aside: Of a rollback, the evidence of rows that were set aside when the content was first published.
     """
 
     judgement: Judgement
     version: Version | None
     trace: Trace
     shares: tuple[ArrivalShare, ...]
-    looked: int
-    recipe: int
+    looked: int = 0
+    recipe: int = 0
+    bar: Bar | None = None
+    set_aside: pl.DataFrame = field(default_factory=QUARANTINE_COLUMNS.to_frame)
+
+    @property
+    def quarantined(self) -> int:
+        """Rows of its quarantine."""
+        return self.judgement.broken.height + self.set_aside.height
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,9 +201,53 @@ class Publisher:
                 landed[attempt.id] = tokens[attempt.partition]
             else:
                 dead.append(attempt)
+        self._restore_evidence(table, {a.partition for a in dead}, at_utc, mine)
         self._ledger.publications.recover(landed, at_utc)
         self._ledger.publications.discard([a.id for a in dead], at_utc, "its process stopped before the commit")
         self._store.table(table).unstage(a.path for a in dead if a.action is Action.PUBLISH and a.path is not None)
+
+    def refuse(self, claim: Claim, partition: str, candidate: Candidate, reason: str) -> None:
+        """Record that judged content is not even to be withheld: whatever is settled and published stays.
+
+        Args:
+            claim: A lease on the partition.
+            partition: Its key.
+            candidate: What was judged, without a version.
+            reason: Why, for the partition's history.
+        """
+        now_utc = self._clock.now_utc()
+        attempt = self._attempt(claim, partition, candidate, now_utc)
+        if self._ledger.publications.intend([attempt]):
+            self._ledger.publications.discard([attempt.id], now_utc, reason)
+
+    def _restore_evidence(self, table: Table, partitions: Collection[str], at_utc: datetime, mine: StillMine) -> None:
+        """Let the quarantine show again what was set aside by what is settled, where a dead attempt came that far.
+
+        Not every dead attempt is made up for by the next run: what was forced or rolled back is not due by itself.
+        """
+        if not partitions:
+            return
+        quarantine = self._store.quarantine(table)
+        settled = self._ledger.publications.settlements(table.name, partitions)
+        live, kept, wrong = quarantine.state().files, dict[str, tuple[str, pl.DataFrame]](), set[str]()
+        for partition in partitions:
+            last = settled.get(partition)
+            if last is not None and isinstance(last.verdict, Unknown):
+                continue  # it took no evidence away, so whose evidence is shown is not known from it
+            wanted = last.attempt_id if last is not None and last.quarantined else ""
+            shown = _attempt_of(live[partition].path) if partition in live else ""
+            if shown == wanted:
+                continue
+            wrong.add(partition)
+            if last is not None and wanted:
+                file = DataFile(partition, quarantine.path_of(partition, wanted), last.quarantined, 0)
+                if (quarantine.folder / file.path).exists():
+                    # Under a name of its own, as no path is ever added twice; it begins with that of its attempt.
+                    kept[partition] = f"{wanted}-{self._new_id()}", quarantine.scan([file]).collect()
+        if wrong:
+            seen, files = quarantine.prepare(wrong), quarantine.stage(kept)
+            changes = {p: Change(n, n + 1, files.get(p)) for p, n in seen.transactions.items()}
+            quarantine.commit(changes, at_utc=at_utc, still_mine=mine, seen=seen)
 
     def recover(self, table: Table, run_id: str) -> int:
         """Finish or discard what stopped processes left behind in a whole table, without computing anything.
@@ -230,7 +286,8 @@ class Publisher:
             {p: (_stem(a), candidates[p].judgement.rows) for p, a in attempts.items() if a.action is Action.PUBLISH}
         )
         self._on_step(Step.STAGED)
-        intended = {a.partition for a in self._ledger.publications.intend(list(attempts.values()))}
+        bars = [replace(c.bar, attempt_id=attempts[p].id) for p, c in candidates.items() if c.bar is not None]
+        intended = {a.partition for a in self._ledger.publications.intend(list(attempts.values()), bars)}
         self._on_step(Step.INTENDED)
         self._set_aside(table, [(attempts[p], candidates[p]) for p in intended], now_utc, mine)
         self._on_step(Step.QUARANTINED)
@@ -277,7 +334,7 @@ class Publisher:
             version=version,
             path=path,
             transaction=transaction,
-            quarantined=candidate.judgement.broken.height,
+            quarantined=candidate.quarantined,
             shares=shares,
             intended_utc=now_utc,
             looked=candidate.looked,
@@ -289,7 +346,7 @@ class Publisher:
     ) -> None:
         """Replace the quarantine of the partitions by the evidence of this judgement."""
         quarantine = self._store.quarantine(table)
-        broken = {a.partition: (a.id, as_evidence(c.judgement.broken, a.id)) for a, c in settled if a.quarantined}
+        broken = {a.partition: (a.id, _evidence(a.id, c)) for a, c in settled if a.quarantined}
         held = quarantine.state().files
         # A check that crashed says nothing about rows, so it takes no earlier evidence away either.
         cleared = {a.partition for a, _ in settled if a.partition in held and not isinstance(a.verdict, Unknown)}
@@ -300,9 +357,20 @@ class Publisher:
             quarantine.commit(changes, at_utc=now_utc, still_mine=mine, seen=seen)
 
 
+def _evidence(attempt_id: str, candidate: Candidate) -> pl.DataFrame:
+    new, old = candidate.judgement.broken, candidate.set_aside
+    kept = old.select(QUARANTINE_COLUMNS.names()).with_columns(pl.lit(attempt_id).alias("attempt"))
+    return pl.concat([kept, as_evidence(new, attempt_id)]) if new.height else kept
+
+
 def root_of(path: str) -> str:
     """Content root that a published file's name carries."""
     return path.rsplit("/", 1)[-1].rsplit("-", 1)[0]
+
+
+def _attempt_of(path: str) -> str:
+    """The attempt whose evidence a quarantine file is."""
+    return path.rsplit("/", 1)[-1].removesuffix(".parquet").split("-", 1)[0]
 
 
 def _stem(attempt: Attempt) -> str:

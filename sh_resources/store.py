@@ -14,6 +14,7 @@ from sh_core.columns import LINEAGE
 from sh_core.graph import Graph
 from sh_core.table import Table
 from sh_resources.delta import PartitionedDelta
+from sh_resources.delta_files import RecentFiles
 from sh_resources.quarantine import QUARANTINE_COLUMNS, masked_evidence
 
 
@@ -31,11 +32,13 @@ class Store:
             DeclarationError: If a table has a column that Delta cannot hold.
         """
         self.root = root
+        recent = RecentFiles()
         self._tables = {
-            t.name: PartitionedDelta(root / "tables" / t.name, stored_columns(t), t.partitions) for t in graph.tables
+            t.name: PartitionedDelta(root / "tables" / t.name, stored_columns(t), t.partitions, recent)
+            for t in graph.tables
         }
         self._quarantines = {
-            t.name: PartitionedDelta(root / "quarantine" / t.name, QUARANTINE_COLUMNS, t.partitions)
+            t.name: PartitionedDelta(root / "quarantine" / t.name, QUARANTINE_COLUMNS, t.partitions, recent)
             for t in graph.tables
         }
 

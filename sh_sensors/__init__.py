@@ -4,4 +4,5 @@ Belongs here: when something is looked at, and how a tick tells what it did. Doe
 engine), assets (``sh_assets``). Invariant: a tick is bounded, may run twice, and needs no cursor to be right.
 
     recovery.py   finishes or discards what stopped processes left half-done
+    tidying.py    removes, once a day, what nothing can return to
 """

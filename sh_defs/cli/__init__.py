@@ -10,15 +10,17 @@ Imports of the work stand in the commands: Dagster and Polars take seconds to im
 
     base.py      the program, options that commands share, errors as messages
     making.py    commands that change the state folder: demo, run, dev, recover, report
+    undoing.py   commands that take something back or away: rollback, tidy
     looking.py   commands that only read it: accounts, tables, show, quarantine
 """
 
 from sh_defs.cli.base import app
 from sh_defs.cli.looking import accounts, quarantine, show, tables
 from sh_defs.cli.making import demo, dev, recover, report, run
+from sh_defs.cli.undoing import rollback, tidy
 
 __all__ = ["app"]
 
-for command in (demo, run, dev, report, tables, show, accounts, recover):  # as --help lists them
+for command in (demo, run, dev, report, tables, show, accounts, rollback, recover, tidy):  # as --help lists them
     app.command()(command)
 app.add_typer(quarantine, name="quarantine")

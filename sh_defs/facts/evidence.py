@@ -13,6 +13,7 @@ from typing import Any
 
 import polars as pl
 
+from sh_core.bars import ROLLED_BACK
 from sh_core.graph import Graph
 from sh_core.partitions import Partitions
 from sh_core.table import Table
@@ -194,5 +195,7 @@ def _refuse_rule(tables: Iterable[Table], evidence: Mapping[str, pl.DataFrame], 
 
 def says(table: Table, name: str) -> str:
     """What a rule says; nothing of one that the contract no longer has."""
+    if name == ROLLED_BACK:
+        return "Content that was rolled back does not come back"
     rule = rule_of(table, name)
     return rule.description if rule is not None else ""

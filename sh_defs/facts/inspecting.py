@@ -17,6 +17,7 @@ from sh_core.records import Action, Arrival, ArrivalShare, Incident, Settlement,
 from sh_core.table import Table
 from sh_core.trace import Trace
 from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
+from sh_defs.facts import undoing
 from sh_defs.facts.evidence import says
 from sh_defs.facts.saying import found, periods, policy, why
 from sh_defs.facts.standings import standings
@@ -148,10 +149,12 @@ def partition(engine: Engine, of: Table, key: str) -> Facts:
     by_id |= publications.attempts(wanted)
     agree = (live.path if live else None) == (snapshot.path if snapshot else None)
     withheld = settled is not None and settled.action is Action.WITHHOLD
+    bars = undoing.bars(engine, of, key)
+    rolled_back = snapshot is not None and any(bar["attempt"] == snapshot.attempt_id for bar in bars)
     return {
         "table": of.name,
         "partition": key,
-        "readers_see": _readers_see(published=live is not None, withheld=withheld),
+        "readers_see": _readers_see(published=live is not None, withheld=withheld, rolled_back=rolled_back),
         "agrees_with_ledger": agree,
         "content": None
         if snapshot is None
@@ -172,6 +175,8 @@ def partition(engine: Engine, of: Table, key: str) -> Facts:
         "arrivals": _arrivals(engine, of, key, settled),
         "first_rows": list(sample(_first_rows(engine, of, key), of.contract.pii)) if live is not None else [],
         "history": [_tried(t) for t in tried],
+        "can_return_to": undoing.returns(engine, of, key),
+        "bars": bars,
     }
 
 
@@ -182,9 +187,9 @@ def _awaited(engine: Engine, of: Table, key: str) -> list[str]:
     return list(engine.look(of.name, [key]).waiting.get(key, ()))
 
 
-def _readers_see(*, published: bool, withheld: bool) -> str:
+def _readers_see(*, published: bool, withheld: bool, rolled_back: bool) -> str:
     if published:
-        return "last good" if withheld else "newest"
+        return "last good" if withheld else "rolled back" if rolled_back else "newest"
     return "nothing"
 
 

@@ -110,6 +110,8 @@ def partition(console: Console, facts: Facts) -> None:
         _tried(console, tried)
     if not facts["history"]:
         console.print("Nothing was ever tried.")
+    _returns(console, facts["can_return_to"])
+    _bars(console, facts["bars"])
 
 
 def _seen(facts: Facts) -> tuple[str, str]:
@@ -117,6 +119,8 @@ def _seen(facts: Facts) -> tuple[str, str]:
     match facts["readers_see"]:
         case "newest":
             return "its newest content", "green"
+        case "rolled back":
+            return "earlier content, to which it was rolled back", "yellow"
         case "last good":
             return "its last good content; newer content is withheld", "yellow"
         case _ if facts["judgement"] is not None:
@@ -307,6 +311,27 @@ def _tried(console: Console, tried: Facts) -> None:
     )
     for line in (*tried["says"], *([tried["reason"]] if tried["reason"] else [])):
         _say(console, "", line, style="dim", label_width=22)
+
+
+def _returns(console: Console, snapshots: Sequence[Facts]) -> None:
+    if not snapshots:
+        return
+    title(console, "It can return to (selfheal rollback)")
+    for s in snapshots[:SHOWN]:
+        rolled_back = ", rolled back before" if s["barred"] else ""
+        said = f"{s['attempt']}, {count(s['rows'], 'row')}{rolled_back}"
+        _say(console, _at(s["published_utc"]), said, label_width=22)
+
+
+def _bars(console: Console, bars: Sequence[Facts]) -> None:
+    if not bars:
+        return
+    title(console, "Kept from coming back")
+    for bar in bars:
+        why = f": {bar['why']}" if bar["why"] else ""
+        _say(console, _at(bar["made_utc"]), f"version {bar['root']}, by {bar['by']}{why}", label_width=22)
+        for kept in bar["keeps_away"]:
+            _say(console, "", f"{kept['component']} {kept['version'] or 'absent'}", style="dim", label_width=22)
 
 
 def _say(console: Console, label: str, text: str, *, style: str = "", label_width: int = _LABEL) -> None:

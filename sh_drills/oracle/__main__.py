@@ -40,7 +40,7 @@ def main(
         1000, help="How many seeds; each is one case with changes one by one and one all at once."
     ),
     tables: int | None = typer.Option(None, help="Tables of every graph; drawn from 3 to 60 if not given."),
-    real: bool = typer.Option(
+    real: bool = typer.Option(  # noqa: FBT001 -- typer turns it into a flag
         default=False, help="With the real engine, its ledger and files; one change after another."
     ),
     jobs: int = typer.Option(os.cpu_count() or 1, help="Processes."),

@@ -1,7 +1,7 @@
 """Real system: the same cases with the real engine, its ledger, its tables on disk, and files that land.
 
-Belongs here: what ``system`` does in memory, done for real. Does not belong here: Dagster. Invariant: worlds, changes and
-comparisons are those of the cases in memory; only what is on trial is another.
+Belongs here: what ``system`` does in memory, done for real. Does not belong here: Dagster. Invariant: worlds, changes
+and comparisons are those of the cases in memory; only what is on trial is another.
 
 Nothing happens here at the same time as something else: for that, many processes are needed, and the cases in memory.
 """

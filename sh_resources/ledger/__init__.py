@@ -5,14 +5,15 @@ deciding anything from them, clocks, and the tables' content (that is Delta's). 
 call is one transaction; whoever lost its lease changes nothing.
 
 Read in this order: ``schema`` (what is kept) → ``leases`` → ``publications`` and ``settling`` (how a partition is
-settled) → ``accounting`` (where every row went) → ``ledger`` (all of it together).
+settled) → ``bars`` (what rollbacks keep away) → ``accounting`` (where every row went) → ``tidying`` (which files can
+go) → ``ledger`` (all of it together).
 """
 
 from sh_resources.ledger.accounting import ArrivalAccount
 from sh_resources.ledger.arrivals import Delivery
 from sh_resources.ledger.leases import Lease
 from sh_resources.ledger.ledger import Ledger
-from sh_resources.ledger.publications import Activity, Counts
+from sh_resources.ledger.publications import Activity
 from sh_resources.ledger.settling import Tracked
 
-__all__ = ["Activity", "ArrivalAccount", "Counts", "Delivery", "Lease", "Ledger", "Tracked"]
+__all__ = ["Activity", "ArrivalAccount", "Delivery", "Lease", "Ledger", "Tracked"]

@@ -5,7 +5,7 @@ Belongs here: bringing together what the raw and the staged table made of each a
 table said counts only for the raw content that it read, by version; not for whatever replaced it since.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from sqlalchemy import Connection, func, select
@@ -52,17 +52,17 @@ def accounts(connection: Connection, feed: str, raw_table: str, staged_table: st
         fresh = _fresh(connection, raw_table, staged_table)
         settled = select_settlements(connection, partitions.c.table_name == staged_table)
         staged = {s.partition: s for s in settled if s.partition in fresh}
-    sizes = _sizes(connection, feed, raw_table)
-
     delivered = select_arrivals(connection, arrivals.c.feed == feed)
     of_feed = {arrival.id for arrival in delivered}
+    same = _same_content(delivered)
+    sizes = {same[arrival_id]: size for arrival_id, size in _sizes(connection, feed, raw_table).items()}
     found: list[ArrivalAccount] = []
     for arrival in delivered:
         settled_raw = raw_settled.get(arrival.partition)
-        raw = _raw_share(arrival, settled_raw, sizes.get(arrival.id))
+        raw = _raw_share(arrival, settled_raw, sizes.get(same[arrival.id]), same)
         # Of an arrival that raw does not show, the staged table has seen nothing: what it holds is an earlier one's.
         # That no row is pending does not tell, since the file may have none.
-        shown = settled_raw is not None and _shows(settled_raw, arrival)
+        shown = settled_raw is not None and _shows(settled_raw, arrival, same)
         account = account_of(
             superseded=arrival.superseded_by is not None,
             raw=raw,
@@ -72,15 +72,28 @@ def accounts(connection: Connection, feed: str, raw_table: str, staged_table: st
     return found
 
 
-def _shows(settlement: Settlement, arrival: Arrival) -> bool:
+def _same_content(delivered: Collection[Arrival]) -> dict[int, int]:
+    """For each arrival the first one of its partition with the same bytes.
+
+    A file that is delivered again after another one is an arrival of its own, but need not be read again: after a
+    rollback to it, or where the one in between was rolled back or never read, the raw table still names the first.
+    """
+    first: dict[tuple[str, str], int] = {}
+    return {a.id: first.setdefault((a.partition, a.sha256), a.id) for a in delivered}
+
+
+def _shows(settlement: Settlement, arrival: Arrival, same: Mapping[int, int]) -> bool:
     """Whether a raw partition's readers see the rows of an arrival, as it was settled last."""
-    is_of_it = any(share.arrival_id == arrival.id for share in settlement.shares)
+    is_of_it = any(same.get(share.arrival_id) == same[arrival.id] for share in settlement.shares)
     return is_of_it and settlement.action is not Action.WITHHOLD
 
 
-def _raw_share(arrival: Arrival, settlement: Settlement | None, size: int | None) -> ArrivalShare | None:
-    for share in settlement.shares if settlement is not None else ():
-        if share.arrival_id == arrival.id:
+def _raw_share(
+    arrival: Arrival, settlement: Settlement | None, size: int | None, same: Mapping[int, int]
+) -> ArrivalShare | None:
+    for found in settlement.shares if settlement is not None else ():
+        if same.get(found.arrival_id) == same[arrival.id]:
+            share = replace(found, arrival_id=arrival.id)
             if settlement is not None and settlement.action is Action.WITHHOLD:
                 return replace(share, pending=share.arrived)
             return share

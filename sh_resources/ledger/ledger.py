@@ -10,6 +10,7 @@ from typing import Self
 
 from sh_resources.ledger.accounting import ArrivalAccount, accounts
 from sh_resources.ledger.arrivals import Arrivals
+from sh_resources.ledger.bars import Bars
 from sh_resources.ledger.database import Database
 from sh_resources.ledger.incidents import Incidents
 from sh_resources.ledger.leases import Leases
@@ -18,6 +19,7 @@ from sh_resources.ledger.publications import Publications
 from sh_resources.ledger.requests import Requests
 from sh_resources.ledger.serials import Serials
 from sh_resources.ledger.sources import Sources
+from sh_resources.ledger.tidying import Tidying
 
 
 class Ledger:
@@ -27,6 +29,8 @@ class Ledger:
         arrivals: Which files came.
         leases: Who may write which partition.
         publications: What is published and what was decided.
+        bars: What rollbacks keep from coming back.
+        tidying: Which files nothing needs any more.
         incidents: Which faults are open.
         sources: The code behind code versions.
         serials: What changed since, and what was looked at.
@@ -39,6 +43,8 @@ class Ledger:
         self.arrivals = Arrivals(database)
         self.leases = Leases(database)
         self.publications = Publications(database)
+        self.bars = Bars(database)
+        self.tidying = Tidying(database)
         self.incidents = Incidents(database)
         self.sources = Sources(database)
         self.serials = Serials(database)

@@ -16,8 +16,9 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Connection, Select, and_, func, select, union_all
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
+from sh_core.bars import Bar
 from sh_core.records import Action, Attempt, Settlement, Snapshot
 from sh_core.trace import Trace
 from sh_core.version import Version
@@ -27,21 +28,6 @@ from sh_resources.ledger.database import Database, conditions
 from sh_resources.ledger.schema import CONFIRMED, attempts, is_undecided, partitions, snapshots, utc
 from sh_resources.ledger.settling import Tracked
 from sh_resources.ledger.traces import load_shares, load_traces
-
-
-@dataclass(frozen=True)
-class Counts:
-    """Where the partitions of one table stand.
-
-    Attributes:
-        published: Partitions with something published, also if their last settlement withheld newer content.
-        withheld: Partitions whose last settlement withheld them.
-        quarantined: Rows in quarantine, of the current settlements.
-    """
-
-    published: int
-    withheld: int
-    quarantined: int
 
 
 @dataclass(frozen=True)
@@ -61,6 +47,10 @@ class Activity:
     partitions: int
 
 
+Recorded = tuple[str, str | None]
+"""Digest of the trace under which a partition was last settled, and the path of what is published, if anything is."""
+
+
 class Publications:
     """The publications of one ledger.
 
@@ -71,11 +61,12 @@ class Publications:
         """Keep publications in this database."""
         self._database = database
 
-    def intend(self, wanted: Collection[Attempt]) -> list[Attempt]:
+    def intend(self, wanted: Collection[Attempt], barring: Collection[Bar] = ()) -> list[Attempt]:
         """Record what is about to be done, before any of it becomes visible.
 
         Args:
             wanted: At most one attempt for each partition.
+            barring: Of those that are rollbacks, the bars that come into force when they are confirmed.
 
         Returns:
             The attempts recorded, in order. Those missing are not to be carried out: their token is no longer current,
@@ -86,7 +77,7 @@ class Publications:
             LedgerError: If an earlier attempt for a partition is undecided; nothing was recorded.
         """
         with self._database.write() as connection:
-            return settling.intend(connection, wanted)
+            return settling.intend(connection, wanted, barring)
 
     def confirm(self, ids: Collection[str], now_utc: datetime) -> frozenset[str]:
         """Record that attempts were carried out: what is published, settled and healed follows from it.
@@ -125,24 +116,6 @@ class Publications:
         now = utc(now_utc)
         with self._database.write() as connection:
             return settling.confirm(connection, list(held), now, held)
-
-    def settle(self, wanted: Collection[Attempt], now_utc: datetime) -> frozenset[str]:
-        """Intend and confirm at once what needs no Delta commit: REFRESH and WITHHOLD.
-
-        Returns:
-            Those settled; the others' tokens are no longer current.
-
-        Raises:
-            ValueError: If an attempt is to PUBLISH or contradicts itself.
-            LedgerError: If an earlier attempt is undecided, or a refresh names content that is not the published one.
-        """
-        now = utc(now_utc)
-        if any(attempt.action is Action.PUBLISH for attempt in wanted):
-            msg = "new content is settled in three steps: intend, commit to Delta, confirm"
-            raise ValueError(msg)
-        with self._database.write() as connection:
-            accepted = settling.intend(connection, wanted)
-            return settling.confirm(connection, [attempt.id for attempt in accepted], now)
 
     def discard(self, ids: Collection[str], now_utc: datetime, reason: str) -> frozenset[str]:
         """Record that attempts were given up. Only for those that no reader can see.
@@ -220,6 +193,21 @@ class Publications:
                 for path, version in connection.execute(wanted.where(condition))
             }
 
+    def recorded(self, table: str, keys: Collection[str]) -> dict[str, Recorded]:
+        """Under which trace each partition was last settled, and what it shows; for those that ever were."""
+        query = (
+            select(partitions.c.partition_key, attempts.c.trace_digest, snapshots.c.path)
+            .join_from(partitions, attempts, partitions.c.settlement_id == attempts.c.id)
+            .join(snapshots, partitions.c.snapshot_id == snapshots.c.attempt_id, isouter=True)
+            .where(partitions.c.table_name == table)
+        )
+        with self._database.read() as connection:
+            return {
+                key: (trace, path)
+                for condition in conditions(partitions.c.partition_key, keys)
+                for key, trace, path in connection.execute(query.where(condition))
+            }
+
     def traces(self, table: str, keys: Collection[str]) -> dict[str, Trace]:
         """The trace under which each partition was last settled, for those that ever were."""
         found: dict[str, Trace] = {}
@@ -234,8 +222,16 @@ class Publications:
                 found |= {key: traces[digest] for key, digest in connection.execute(settled)}
         return found
 
-    def history(self, table: str, partition: str, *, limit: int = 100) -> list[Snapshot]:
-        """The snapshots of one partition, newest first."""
+    def last_by_path(self, table: str, path: str) -> Tracked | None:
+        """The last confirmed attempt whose content a file is: the one that published it, or its last refresh."""
+        condition = and_(attempts.c.table_name == table, attempts.c.path == path, attempts.c.state == CONFIRMED)
+        newest = select(attempts.c.id).where(condition).order_by(attempts.c.token.desc(), attempts.c.decided_utc.desc())
+        with self._database.read() as connection:
+            found = settling.tracked(connection, attempts.c.id == newest.limit(1).scalar_subquery())
+            return next(iter(found), None)
+
+    def history(self, table: str, partition: str, *, limit: int | None = 100) -> list[Snapshot]:
+        """The snapshots of one partition, newest first; None gives all of them."""
         query = (
             select(snapshots)
             .where(snapshots.c.table_name == table, snapshots.c.partition_key == partition)
@@ -283,31 +279,6 @@ class Publications:
         with self._database.read() as connection:
             return [Activity(table, at, Action(action), int(n)) for table, at, action, n in connection.execute(query)]
 
-    def live_paths(self, table: str) -> frozenset[str]:
-        """Paths that a sweep of orphans must not touch: published, or about to be."""
-        published = select(snapshots.c.path).join_from(partitions, snapshots).where(partitions.c.table_name == table)
-        intended = select(attempts.c.path).where(
-            attempts.c.table_name == table, is_undecided, attempts.c.path.is_not(None)
-        )
-        with self._database.read() as connection:
-            return frozenset(connection.execute(union_all(published, intended)).scalars())
-
-    def counts(self) -> dict[str, Counts]:
-        """Where the partitions of every table stand, by table."""
-        query = (
-            select(
-                partitions.c.table_name,
-                func.count(partitions.c.snapshot_id),
-                func.count().filter(attempts.c.action == Action.WITHHOLD.value),
-                func.sum(attempts.c.quarantined),
-            )
-            .join_from(partitions, attempts, partitions.c.settlement_id == attempts.c.id)
-            .group_by(partitions.c.table_name)
-            .order_by(partitions.c.table_name)
-        )
-        with self._database.read() as connection:
-            return {table: Counts(*map(int, numbers)) for table, *numbers in connection.execute(query)}
-
 
 def select_settlements(connection: Connection, condition: ColumnElement[bool]) -> Iterator[Settlement]:
     """The current settlements of the ``partitions`` that meet a condition."""
@@ -340,4 +311,5 @@ def _snapshots(connection: Connection, query: Select[tuple[object, ...]]) -> Ite
             trace=traces[row.trace_digest],
             published_utc=row.published_utc,
             attempt_id=row.attempt_id,
+            tidied_utc=row.tidied_utc,
         )

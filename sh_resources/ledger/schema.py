@@ -183,6 +183,8 @@ attempts = Table(
         unique=True,
         **_only_where(f"state = '{INTENDED}'"),
     ),
+    Index("ix_ledger_attempts_path", "table_name", "path"),
+    Index("ix_ledger_attempts_partition", "table_name", "partition_key"),
 )
 
 # With the value written out: SQLite does not look for a partial index when the value comes as a parameter.
@@ -213,6 +215,7 @@ snapshots = Table(
     Column("version", Name, nullable=False),  # JSON
     Column("trace_digest", Name, ForeignKey("ledger_traces.digest"), nullable=False),  # a refresh renews it
     Column("published_utc", Utc, nullable=False),
+    Column("tidied_utc", Utc),  # when its file was given up; null while one can return to it
     Index("uq_ledger_snapshots_path", "table_name", "path", unique=True),
     Index("uq_ledger_snapshots_transaction", "table_name", "partition_key", "transaction_version", unique=True),
 )
@@ -296,6 +299,21 @@ pauses = Table(
     Column("paused_by", Name, nullable=False),
     Column("reason", Name, nullable=False),
     PrimaryKeyConstraint("table_name"),
+)
+
+bars = Table(
+    "ledger_bars",
+    metadata,
+    # The rollback. Written along with its intent; in force once that is confirmed, and until it is lifted.
+    Column("attempt_id", Name, ForeignKey("ledger_attempts.id"), primary_key=True),
+    Column("table_name", Name, nullable=False),
+    Column("partition_key", Name, nullable=False),
+    Column("root", Name, nullable=False),
+    Column("bad_trace", Name, ForeignKey("ledger_traces.digest"), nullable=False),
+    Column("good_trace", Name, ForeignKey("ledger_traces.digest"), nullable=False),
+    Column("said", Name, nullable=False),  # JSON: by whom, and why
+    Column("lifted_utc", Utc),
+    Index("ix_ledger_bars_partition", "table_name", "partition_key"),
 )
 
 code_sources = Table(

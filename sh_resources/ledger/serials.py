@@ -13,7 +13,7 @@ from sqlalchemy import Connection, Select, func, select, update
 from sh_core.book import Changes
 from sh_core.suspects import Standing
 from sh_resources.ledger.database import Database, conditions, insert
-from sh_resources.ledger.schema import arrivals, clock, partitions
+from sh_resources.ledger.schema import arrivals, clock, partitions, snapshots
 
 
 def tick(connection: Connection) -> int:
@@ -51,12 +51,28 @@ class Serials:
             return Changes(now, settled, content, _grouped(connection, came))
 
     def standings(self, table: str) -> list[Standing]:
-        """Every partition of a table that was ever settled: key, content, looked, recipe."""
-        query = select(*partitions.c["partition_key", "content", "looked", "recipe"]).where(
-            partitions.c.table_name == table
+        """Every partition of a table that was ever settled: key, content, looked, recipe; in order of their keys."""
+        columns = partitions.c["partition_key", "content", "looked", "recipe"]
+        query = select(*columns).where(partitions.c.table_name == table).order_by(partitions.c.partition_key)
+        with self._database.read() as connection:
+            # As the driver has them: a sweep reads millions, and SQLAlchemy's rows would take half of its time.
+            return list(connection.execute(query).cursor.fetchall())
+
+    def settled(self, table: str) -> list[tuple[str, int]]:
+        """Per partition of a table that was ever settled, the serial at which it last was."""
+        query = select(*partitions.c["partition_key", "settled"]).where(partitions.c.table_name == table)
+        with self._database.read() as connection:
+            return [(key, int(serial)) for key, serial in connection.execute(query).all()]
+
+    def published(self, table: str) -> list[tuple[str, int, str]]:
+        """Every partition of a table that shows something: key, since which serial, path."""
+        query = (
+            select(*partitions.c["partition_key", "content"], snapshots.c.path)
+            .join_from(partitions, snapshots)
+            .where(partitions.c.table_name == table)
         )
         with self._database.read() as connection:
-            return [tuple(row) for row in connection.execute(query)]
+            return [(key, int(content), path) for key, content, path in connection.execute(query)]
 
     def arrivals(self, feed: str) -> list[tuple[str, int]]:
         """Per partition of a feed for which a file came, the serial of the newest."""
@@ -66,7 +82,7 @@ class Serials:
             .group_by(arrivals.c.partition_key)
         )
         with self._database.read() as connection:
-            return [(key, int(serial)) for key, serial in connection.execute(query)]
+            return [(key, int(serial)) for key, serial in connection.execute(query).all()]
 
     def acknowledge(self, table: str, keys: Collection[str], looked: int, recipe: int) -> None:
         """Note that settled partitions were looked at and found up to date, as of a serial.

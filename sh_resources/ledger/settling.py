@@ -11,10 +11,11 @@ from datetime import datetime
 
 from sqlalchemy import Column, ColumnElement, Connection, literal, select, update
 
+from sh_core.bars import Bar
 from sh_core.errors import LedgerError
 from sh_core.records import Action, Attempt
 from sh_core.verdict import Held, Unknown
-from sh_resources.ledger import incidents
+from sh_resources.ledger import bars, incidents
 from sh_resources.ledger.codec import decode_verdict, decode_version, encode_verdict, encode_version
 from sh_resources.ledger.database import conditions, insert
 from sh_resources.ledger.leases import lock
@@ -100,8 +101,8 @@ def check(attempt: Attempt) -> None:
         raise ValueError(msg)
 
 
-def intend(connection: Connection, wanted: Collection[Attempt]) -> list[Attempt]:
-    """Record the attempts whose token is current; give those back, in order.
+def intend(connection: Connection, wanted: Collection[Attempt], barring: Collection[Bar] = ()) -> list[Attempt]:
+    """Record the attempts whose token is current, with the bars that they make; give those back, in order.
 
     One that is known already is given back too (the call may be repeated), unless it was discarded since.
 
@@ -125,6 +126,8 @@ def intend(connection: Connection, wanted: Collection[Attempt]) -> list[Attempt]
     if new:
         connection.execute(attempts.insert(), [_row(a) for a in new])
         store_shares(connection, new)
+        recorded = {a.id for a in new}
+        bars.keep(connection, [bar for bar in barring if bar.attempt_id in recorded])
     return [a for a in current if a.id not in known or known[a.id].state != DISCARDED]
 
 
@@ -159,6 +162,7 @@ def confirm(
     _point(connection, [a for a in due if a.action is Action.PUBLISH], serial, moves_content=True)
     _point(connection, [a for a in due if a.action is not Action.PUBLISH], serial, moves_content=False)
     _renew_traces(connection, [a for a in due if a.action is Action.REFRESH])
+    bars.follow(connection, due, now)
     incidents.follow(connection, due, now)
     return frozenset(done.union(a.id for a in due))
 

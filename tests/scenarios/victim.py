@@ -5,7 +5,7 @@ import random
 import signal
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -40,6 +40,16 @@ def run(home: Path, partitions: Sequence[str], hour: int, death: Death | None, c
         death: When to die; None lives.
         chunk: Partitions per commit.
     """
+    if death is not None and death.after_s is not None:
+        threading.Thread(target=_die_later, args=(death.after_s,), daemon=True).start()
+    engine = engine_at(home, ManualClock(NOON + timedelta(hours=hour)), on_step=deadly(death))
+    for table in GRAPH.tables:
+        for _ in engine.materialize(table.name, partitions, run_id=f"run-{hour}-{random.random()}", chunk=chunk):
+            pass
+
+
+def deadly(death: Death | None) -> Callable[[Step], None]:
+    """What kills this process at a step."""
     left = death.nth if death else 0
 
     def on_step(step: Step) -> None:
@@ -49,12 +59,7 @@ def run(home: Path, partitions: Sequence[str], hour: int, death: Death | None, c
             if not left:
                 os.kill(os.getpid(), signal.SIGKILL)
 
-    if death is not None and death.after_s is not None:
-        threading.Thread(target=_die_later, args=(death.after_s,), daemon=True).start()
-    engine = engine_at(home, ManualClock(NOON + timedelta(hours=hour)), on_step=on_step)
-    for table in GRAPH.tables:
-        for _ in engine.materialize(table.name, partitions, run_id=f"run-{hour}-{random.random()}", chunk=chunk):
-            pass
+    return on_step
 
 
 def _die_later(seconds: float) -> None:
