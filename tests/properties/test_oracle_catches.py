@@ -36,7 +36,7 @@ FAULTS = {
         WATCH, "unsettled[name] = flags if behind is None else flags | behind", "unsettled[name] = flags"
     ),
     "what failed blocks whatever reads from it": Fault(
-        WATCH, "if hold is None or hold.hold in (Hold.ANCESTOR, Hold.BUSY):", "if True:"
+        WATCH, "if hold is None or hold.hold in (Hold.ANCESTOR, Hold.BUSY):", "if True:", first=43
     ),
     "what is worked on blocks nobody": Fault(WATCH, "blocking = set(busy)", "blocking = set[str]()"),
     "who works on what is not asked": Fault(
@@ -51,7 +51,9 @@ FAULTS = {
     "the cursor is read after the look": Fault(
         WATCH, "self._serial = changes.serial", "self._serial = self.book.changes(None).serial"
     ),
-    "pauses are not asked for": Fault(WATCH, "frozenset(self.book.paused())", "frozenset[str]()"),
+    "pauses are not asked for": Fault(
+        WATCH, "frozenset(self.book.paused() if any(stale.values()) else ())", "frozenset[str]()"
+    ),
     "tries are not asked for": Fault(WATCH, "tries = self.book.tries(free) if free else {}", "tries: dict = {}"),
     "readers of what changed are not looked at": Fault(
         WATCH, "if given.table in flags:", "if given.table in flags and given is not table.reads[0]:"
@@ -67,10 +69,7 @@ FAULTS = {
     "a look forgets nothing": Fault(WATCH, "remembered.pop(key, None)", "pass"),
     "a sweep forgets nothing": Fault(WATCH, "self._stale.clear()", "pass"),
     "a new day is like any other": Fault(
-        WATCH,
-        "return any(p.size(now_utc) != p.size(last) for p in self._sets)",
-        "return False",
-        first=121,
+        WATCH, "return any(p.size(now_utc) != p.size(last) for p in self._sets)", "return False", first=121
     ),
     "requests are noted nowhere": Fault(WATCH, "self.book.request(requests, by, now_utc)", "pass"),
     "whoever looked just before is suspected for ever": Fault(
@@ -87,19 +86,15 @@ FAULTS = {
         SUSPECTS, "settled & (own.recipe != recipe), ~settled", "settled & False, ~settled"
     ),
     "only one range counts": Fault(
-        LINKS,
-        "np.maximum.reduceat(greatest, self.starts[filled])",
-        "greatest[self.starts[filled]]",
-        first=177,
+        LINKS, "np.maximum.reduceat(greatest, self.starts[filled])", "greatest[self.starts[filled]]", first=177
     ),
     "a window begins one late": Fault(LINKS, "low + first - upstream.first", "low + first + 1 - upstream.first"),
     "a window ends one early": Fault(LINKS, "high + last + 1 - upstream.first", "high + last - upstream.first"),
-    "the newest is the first": Fault(LINKS, "first = 0 if isinstance(mapping, All) else max(0, n_up - 1)", "first = 0"),
+    "the newest is the first": Fault(
+        LINKS, "first = 0 if isinstance(mapping, All) else max(0, n_up - 1)", "first = 0", first=55
+    ),
     "time passes unseen where all or the newest is read": Fault(
-        READING,
-        "if moves(given.window, table.partitions, theirs):",
-        "if False:",
-        first=116,
+        READING, "if moves(given.window, table.partitions, theirs):", "if False:", first=116
     ),
     "a lookup reads the whole register": Fault(
         READING, "digest = picked(given, partition, p)", "digest = versions[p].root"
