@@ -7,31 +7,21 @@ if anything disagreed, and says with which seed to repeat it.
 import os
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from pathlib import Path
-from tempfile import TemporaryDirectory
+from multiprocessing import get_context
 from time import perf_counter
 
 import typer
 from rich.console import Console
 from rich.progress import Progress
 
-from sh_drills.oracle.drive import Account, DisagreedError, quiescent
-from sh_drills.oracle.real_system import RealSystem
-from sh_drills.oracle.schedule import interleaved
+from sh_drills.oracle.drive import Account
+from sh_drills.oracle.trying import tried
+
+_FRESH = get_context("spawn")
+"""Processes that inherit nothing: Polars' threads do not survive a fork."""
 
 _TOGETHER = 20
 """Cases between two steps of the bar."""
-
-
-def tried(seed: int, tables: int | None, *, real: bool) -> list[Account] | str:
-    """One seed: what its cases consisted of, or what disagreed."""
-    try:
-        if not real:
-            return [quiescent(seed, tables=tables), interleaved(seed, tables=tables)]
-        with TemporaryDirectory(prefix="oracle-") as home, RealSystem.at(Path(home)) as opened:
-            return [quiescent(seed, tables=tables, opened=opened)]
-    except DisagreedError as disagreed:
-        return str(disagreed)
 
 
 def main(
@@ -49,7 +39,7 @@ def main(
     console, began = Console(), perf_counter()
     found: list[Account] = []
     wrong: list[tuple[int, str]] = []
-    with ProcessPoolExecutor(jobs) as pool, Progress(console=console, transient=True) as progress:
+    with ProcessPoolExecutor(jobs, _FRESH) as pool, Progress(console=console, transient=True) as progress:
         bar = progress.add_task("cases", total=cases)
         for number, result in enumerate(
             pool.map(

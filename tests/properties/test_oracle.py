@@ -5,6 +5,8 @@ many more seeds, new ones each time.
 """
 
 import os
+import subprocess
+import sys
 from datetime import datetime
 from random import Random
 
@@ -102,3 +104,12 @@ def test_a_planted_fault_is_taken_out_again() -> None:
     with mutated("sh_core.watch", "patience = timedelta(", "patience = 7 * timedelta("):
         assert system.Watch is not before
     assert system.Watch is before
+
+
+@pytest.mark.slow
+def test_from_a_command_line() -> None:
+    """In processes of its own: forked ones hang as soon as Polars has run in their parent."""
+    command = [sys.executable, "-m", "sh_drills.oracle", "--seed", "3", "--cases", "2", "--jobs", "2"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert "4 cases in " in ran.stdout
