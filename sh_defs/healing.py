@@ -16,10 +16,10 @@ from sh_core.watch import Decision
 from sh_resources.clock import Clock
 
 Decide = Callable[[], Decision]
-"""Says what is to be run now. What was run since the last time is settled, or counts as tried: see ``sh_core.policy``."""
+"""Says what is to be run now. What was run since the last time is settled, or counts as tried (``sh_core.policy``)."""
 
 Run = Callable[[Table, Mapping[str, Stale]], None]
-"""Runs partitions of one table, each with the reasons why; returns when all of them are done, whatever became of them."""
+"""Runs partitions of one table, each with why; returns when all of them are done, whatever became of them."""
 
 LOOK_AGAIN_S = 1.0
 """Seconds between looks at partitions that another process works on."""
