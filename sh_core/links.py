@@ -58,6 +58,14 @@ class Links:
         """Which partitions read at least one upstream partition of a mask, shape (readers,)."""
         return self.counted(mask) > 0
 
+    def read(self, mask: Flags, upstream: int) -> Flags:
+        """Which upstream partitions are read by at least one partition of a mask, shape (upstream,)."""
+        steps = np.zeros(upstream + 1, np.int64)
+        wanted = mask[self.owner]
+        np.add.at(steps, self.first[wanted], 1)
+        np.add.at(steps, self.beyond[wanted], -1)
+        return np.asarray(np.cumsum(steps[:-1]) > 0, np.bool_)
+
     @property
     def widths(self) -> Numbers:
         """How many upstream partitions each one reads, shape (readers,)."""

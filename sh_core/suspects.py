@@ -103,12 +103,13 @@ def suspects(
         of, serial = linked(table, given, graph, today), contents(given.table)
         changed |= settled & (of.newest(serial) > own.looked)
         if ready.any():
-            ready &= _enough(given, of, serial)
+            ready &= enough(given, of, serial > 0)
     return np.asarray(changed | ready, np.bool_)
 
 
-def _enough(given: Input, of: Links, serial: Numbers) -> Flags:
-    present = of.counted(serial > 0)
+def enough(given: Input, of: Links, there: Flags) -> Flags:
+    """Which partitions have what they need of one input, given which of its partitions are there."""
+    present = of.counted(there)
     match given.present:
         case Required():
             return np.asarray(present == of.widths, np.bool_)

@@ -214,13 +214,7 @@ class Watch:
             return Held(Hold.BUSY)
         if paused:
             return Held(Hold.PAUSED)
-        if tries is not None:
-            again = self.policy.next_try_utc(tries)
-            if again is None:
-                return Held(Hold.GIVEN_UP)
-            if now_utc < again:
-                return Held(Hold.BACKING_OFF, again)
-        return None
+        return None if tries is None else self.policy.held(tries, now_utc)
 
     def _patient(self, name: str, key: str, now_utc: datetime) -> bool:
         since = self._waits_since.setdefault((name, key), now_utc)

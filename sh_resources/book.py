@@ -20,9 +20,15 @@ from sh_resources.ledger.requests import Pause
 class LedgerBook:
     """The book of one engine's ledger. Every method raises LedgerError if the ledger cannot be reached."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
-        """Read the ledger of an engine."""
-        self._engine, self._ledger, self._clock = engine, engine.ledger, clock
+    def __init__(self, engine: Engine, clock: Clock, *, writes: bool = True) -> None:
+        """Read the ledger of an engine.
+
+        Args:
+            engine: The engine.
+            clock: Time.
+            writes: Without, looking takes in no file and notes nothing.
+        """
+        self._engine, self._ledger, self._clock, self._writes = engine, engine.ledger, clock, writes
 
     def changes(self, after: int | None) -> Changes:
         """What was confirmed after a serial; None asks for the present serial only."""
@@ -43,8 +49,8 @@ class LedgerBook:
     def look(self, table: str, keys: Collection[str]) -> Look:
         """What partitions of a table are now. Those that are settled are noted as looked at."""
         before = self._ledger.serials.now()
-        look = self._engine.look(table, keys)
-        if look.settled:
+        look = self._engine.look(table, keys, ingest=self._writes)
+        if look.settled and self._writes:
             self._ledger.serials.acknowledge(table, look.settled, before, self.recipe(table))
         return look
 

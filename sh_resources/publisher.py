@@ -65,6 +65,7 @@ class Candidate:
         shares: Row account per arrival, as it will be if it is published; empty for tables without lineage.
         looked: Serial of the ledger before its inputs were looked at.
         recipe: The table's recipe at that moment.
+        seconds: Its share of the time that was spent on it until now.
     """
 
     judgement: Judgement
@@ -73,6 +74,7 @@ class Candidate:
     shares: tuple[ArrivalShare, ...]
     looked: int
     recipe: int
+    seconds: float
 
 
 @dataclass(frozen=True, eq=False)
@@ -282,6 +284,7 @@ class Publisher:
             intended_utc=now_utc,
             looked=candidate.looked,
             recipe=candidate.recipe,
+            seconds=candidate.seconds,
         )
 
     def _set_aside(

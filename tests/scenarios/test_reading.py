@@ -467,7 +467,9 @@ def test_a_look_is_what_then_happens(home: Path) -> None:
         outcomes = run(engine, name)
         assert sorted(asked.stale) == executed(outcomes)
         assert asked.waiting == {k: o.missing for k, o in outcomes.items() if isinstance(o, Waiting)}
-        assert all(isinstance(o, Reused) for k, o in outcomes.items() if k not in asked.stale and k not in asked.waiting)
+        assert all(
+            isinstance(o, Reused) for k, o in outcomes.items() if k not in asked.stale and k not in asked.waiting
+        )
 
 
 def test_how_partitions_are_cut_into_chunks_shows_nowhere(home: Path, tmp_path: Path) -> None:
