@@ -318,37 +318,6 @@ class Contract:
         return dataclasses.replace(self, framework_rules=(*self.framework_rules, *rules))
 
 
-def clauses(contract: Contract) -> dict[str, str]:
-    """What a contract's version covers, clause by clause in words, so that two versions can be compared by people.
-
-    Two contracts of the same clauses may still differ in the code of a check; its fingerprint is in its clause.
-    """
-    said = {f"column {name}": _column(contract, name, dtype) for name, dtype in contract.schema.items()}
-    judges = {rule.rule.name: rule.function for rule in contract.row_rules}
-    judges |= {function.__name__: function for function in contract.table_rules}
-    for rule in contract.rules:
-        function = judges.get(rule.name)
-        code = "" if function is None else f" (code {code_version(function).digest[:8]})"
-        said[f"rule {rule.name}"] = f"{rule.description}{code}"
-    match contract.on_breach:
-        case Split(max_fraction):
-            said["policy"] = f"broken rows are set aside while they are at most {100 * max_fraction:.3g} %"
-        case _:
-            said["policy"] = "one broken row withholds its partition"
-    said["duplicates"] = "exact copies are dropped" if contract.drop_duplicates else "exact copies are kept"
-    return said
-
-
-def clauses_as_text(contract: Contract) -> str:
-    """Its clauses as JSON text, to be kept."""
-    return json.dumps(clauses(contract), indent=0)
-
-
-def _column(contract: Contract, name: str, dtype: pl.DataType) -> str:
-    quantum = contract.quanta.get(name)
-    return str(dtype) if quantum is None else f"{dtype}, to {quantum:g}"
-
-
 def raw_contract(feed: Feed) -> Contract:
     """The contract of a feed's rows as they came: text that may be null, and the partition column; no key."""
     text = {

@@ -15,6 +15,8 @@ from sh_assets.keys import table_key
 from sh_core.partitions import Partitions, Unpartitioned
 from sh_core.table import Table
 
+_FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
+
 LOCATION = "selfheal"
 """Name of the code location, as in ``workspace.yaml``."""
 
@@ -67,6 +69,18 @@ def run_table(
         run = run_here(instance, defs, table_key(table.name), {**_tags(table.partitions, span), **extra}, LOCATION)
         runs.append(Ran(run.run_id, span, run.success))
     return runs
+
+
+def raised(instance: dg.DagsterInstance, run_id: str) -> str:
+    """What a failed run says was raised, Dagster's own wrapping left out."""
+    for record in instance.get_records_for_run(run_id, of_type=_FAILURES).records:
+        event = record.event_log_entry.dagster_event
+        error = getattr(event.event_specific_data, "error", None) if event is not None else None
+        while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
+            error = error.cause
+        if error is not None:
+            return str(error.message).strip()
+    return "its log does not say why"
 
 
 def _tags(partitions: Partitions, span: Sequence[str]) -> dict[str, str]:

@@ -31,7 +31,7 @@ from sh_defs.facts.saying import visible
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.interrupts import hearing_interrupts
 from sh_defs.progress import Tally, Watcher, watching
-from sh_defs.running import Ran, run_table
+from sh_defs.running import Ran, raised, run_table
 from sh_defs.shown import terminal
 from sh_defs.shown.json_form import write_json
 from sh_defs.shown.page import write_page
@@ -39,8 +39,6 @@ from sh_resources.clock import SystemClock
 from sh_resources.engine import Engine
 from sh_resources.settings import Settings
 from sh_resources.wiring import open_engine
-
-_FAILURES = {dg.DagsterEventType.STEP_FAILURE, dg.DagsterEventType.RUN_FAILURE}
 
 LONG_AGO = date(1900, 1, 1)
 """Before the first partition of anything."""
@@ -219,8 +217,8 @@ class Update:
         """Tell a run that failed from one that merely has partitions which may not be published."""
         if all(key in told for key in ran.partitions) and not_published(told[key] for key in ran.partitions):
             return
-        raised = _raised(self.instance, ran.run_id)
-        msg = f"the run of {table.name} failed: {raised}\n{_advice(self.settings)} Its run is {ran.run_id}."
+        why = raised(self.instance, ran.run_id)
+        msg = f"the run of {table.name} failed: {why}\n{_advice(self.settings)} Its run is {ran.run_id}."
         raise RunError(msg)
 
 
@@ -236,15 +234,3 @@ def _advice(settings: Settings) -> str:
         f"The disk of {settings.home} is full ({free / 2**20:,.0f} MB free): make room. " if free < FULL_BYTES else ""
     )
     return f"{full}What was published stays; run the same command again to go on."
-
-
-def _raised(instance: dg.DagsterInstance, run_id: str) -> str:
-    """What a failed run says was raised, Dagster's own wrapping left out."""
-    for record in instance.get_records_for_run(run_id, of_type=_FAILURES).records:
-        event = record.event_log_entry.dagster_event
-        error = getattr(event.event_specific_data, "error", None) if event is not None else None
-        while error is not None and error.cause is not None and str(error.cls_name).startswith("Dagster"):
-            error = error.cause
-        if error is not None:
-            return str(error.message).strip()
-    return "its log does not say why"

@@ -15,9 +15,9 @@ from itertools import islice
 
 import polars as pl
 
+from sh_core.clauses import clauses_as_text
 from sh_core.code_version import CodeVersion, code_version
 from sh_core.conservation import shares_of
-from sh_core.contract import clauses_as_text
 from sh_core.errors import DeclarationError
 from sh_core.gate import Judgement, judge_partitions
 from sh_core.graph import Graph
