@@ -102,20 +102,19 @@ Detail = ColumnsDiffer | RowsDiffer | CodeDiffers | ClausesDiffer | FileDiffers 
 """What differs behind a reason: a closed union."""
 
 
-def columns_differ(columns: Sequence[str], digest: str, history: Sequence[Version], now: Version | None) -> Detail:
-    """Which of the columns that are read differ between the content then and now.
+def columns_differ(columns: Sequence[str], before: str, after: str, history: Sequence[Version]) -> Detail:
+    """Which of the columns that are read differ between two contents of a partition.
 
     Args:
         columns: Columns that are read.
-        digest: Their version then.
+        before: Their version then.
+        after: Their version now, or when it was looked at.
         history: Contents of the partition, newest first.
-        now: Its content now; None if there is none.
     """
-    then = next((v for v in history if set(columns) <= set(v.columns) and v.of(columns) == digest), None)
-    if then is None:
+    known = {v.of(columns): v for v in reversed(history) if set(columns) <= set(v.columns)}
+    then, now = known.get(before), known.get(after)
+    if then is None or now is None:
         return NotKept("the content that was read then")
-    if now is None:
-        return ColumnsDiffer(tuple(columns), then.rows, 0)
     differ = tuple(c for c in columns if then.columns.get(c) != now.columns.get(c))
     return ColumnsDiffer(differ, then.rows, now.rows)
 

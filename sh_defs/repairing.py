@@ -57,6 +57,7 @@ class Repair:
         id: Its name in the ledger.
         became: What became of each step that was run, in a word or two, by table and partition.
         said: More about those that are not published.
+        seconds: How long it took.
     """
 
     settings: Settings
@@ -69,6 +70,7 @@ class Repair:
     id: str = field(default_factory=lambda: uuid.uuid4().hex[:12])
     became: dict[tuple[str, str], str] = field(default_factory=dict)
     said: dict[tuple[str, str], str] = field(default_factory=dict)
+    seconds: float = 0.0
     _totals: Mapping[str, int] = field(default_factory=dict)
     _tallies: dict[str, Tally] = field(default_factory=dict)
 
@@ -79,7 +81,7 @@ class Repair:
             plan: The plan.
             insistence: What a person insists on, as when the plan was made.
         """
-        policy, by = Policy(), asked_by(self.id)
+        began, policy, by = time.monotonic(), Policy(), asked_by(self.id)
         book = LedgerBook(self.engine, self.clock)
         errand = Errand(Insisting(book, insistence, policy, self.clock.now_utc()), plan.steps)
         watch = Watch(self.engine.graph, errand, policy)
@@ -97,6 +99,7 @@ class Repair:
 
         last = heal(self.engine.graph, decide, run, self.clock, patience_s=self.patience_s)
         self._note_rest(plan, last)
+        self.seconds = time.monotonic() - began
 
     @property
     def counts(self) -> Mapping[str, int]:

@@ -30,20 +30,21 @@ _NOT_KEPT = NotKept("what was looked up then")
 
 
 def compared(
-    sighting: Sighting, given: Input, before: Mapping[Pair, str], earlier: Mapping[str, Sequence[Snapshot]]
+    sighting: Sighting, given: Input, wanted: Mapping[Pair, tuple[str, str]], earlier: Mapping[str, Sequence[Snapshot]]
 ) -> dict[Pair, Detail]:
     """What differs between the rows that partitions looked up then, and those they would look up now.
 
     Args:
         sighting: What is there now, with the present rows picked.
         given: The input that is looked up.
-        before: Version of the rows looked up then.
+        wanted: Version of the rows looked up then, and of those of now.
         earlier: Snapshots of each looked-up partition, newest first, the present one left out.
     """
-    found: dict[Pair, Detail] = dict.fromkeys(before, _NOT_KEPT)
+    found: dict[Pair, Detail] = dict.fromkeys(wanted, _NOT_KEPT)
     source, now = sighting.upstream[given.table], sighting.picked[given.name]
     columns, delta = set(handed_over(given, source)), sighting.store.table(source)
-    pii, left = source.contract.pii, set(before)
+    pii = source.contract.pii
+    left = {pair for pair, (_, after) in wanted.items() if now.digests.get(pair) == after}
     for nth in range(TRIED):
         there = {p: snapshots[nth] for p, snapshots in earlier.items() if nth < len(snapshots)}
         files = {
@@ -51,13 +52,13 @@ def compared(
             for p, s in there.items()
             if columns <= set(s.version.columns) and (delta.folder / s.path).is_file()
         }
-        wanted = {pair for pair in left if pair[1] in files}
-        if not wanted:
+        asked = {pair for pair in left if pair[1] in files}
+        if not asked:
             continue
         then = replace(sighting, files={**sighting.files, given.table: {**sighting.files[given.table], **files}})
-        picked = pick(then, given, sorted({key for key, _ in wanted}))
-        for pair in wanted:
-            if picked.digests.get(pair) == before[pair] and pair in now.spans:
+        picked = pick(then, given, sorted({key for key, _ in asked}))
+        for pair in asked:
+            if picked.digests.get(pair) == wanted[pair][0]:
                 rows = [one.rows.slice(*one.spans[pair]) for one in (picked, now)]
                 found[pair] = rows_differ(rows[0], rows[1], source.contract.key, pii)
                 left.discard(pair)

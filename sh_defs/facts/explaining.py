@@ -30,7 +30,8 @@ def explain(engine: Engine, stale: Iterable[tuple[str, str, Stale]]) -> Details:
     """
     by_table: dict[str, dict[str, tuple[Reason, ...]]] = {}
     for name, key, found in stale:
-        by_table.setdefault(name, {})[key] = found.reasons
+        of_table = by_table.setdefault(name, {})
+        of_table[key] = of_table.get(key, ()) + found.reasons
     details: dict[Reason, Detail] = {}
     for name, reasons in by_table.items():
         table = engine.graph[name]
@@ -45,17 +46,17 @@ def explain(engine: Engine, stale: Iterable[tuple[str, str, Stale]]) -> Details:
 def _of_declarations(engine: Engine, table: Table, reasons: Iterable[Reason]) -> dict[Reason, Detail]:
     """Code and contract."""
     changed = [r for r in reasons if isinstance(r, CodeChanged | ContractChanged)]
-    kept = engine.ledger.sources.get([r.before for r in changed]) if changed else {}
+    kept = engine.ledger.sources.get([v for r in changed for v in (r.before, r.now)]) if changed else {}
     found: dict[Reason, Detail] = {}
     for reason in changed:
-        then = kept.get(reason.before)
+        then, now = kept.get(reason.before), kept.get(reason.now)
         match reason:
-            case ContractChanged():
-                found[reason] = clauses_differ(
-                    None if then is None else clauses_from_text(then), clauses(table.contract)
-                )
+            case ContractChanged() if now is not None or reason.now == table.contract.version:
+                before = None if then is None else clauses_from_text(then)
+                after = clauses(table.contract) if now is None else clauses_from_text(now)
+                found[reason] = clauses_differ(before, after)
             case CodeChanged() if table.transform is not None:
-                found[reason] = code_differs(then, code_version(table.transform).source)
+                found[reason] = code_differs(then, code_version(table.transform).source if now is None else now)
     return found
 
 
@@ -86,7 +87,7 @@ def _of_columns(engine: Engine, table: Table, reasons: Iterable[Reason]) -> dict
         history = engine.ledger.publications.contents(source, {r.partition for r in changed})
         for reason in changed:
             contents = history.get(reason.partition, [])
-            found[reason] = columns_differ(reason.columns, reason.before, contents, contents[0] if contents else None)
+            found[reason] = columns_differ(reason.columns, reason.before, reason.now, contents)
     return found
 
 
@@ -106,7 +107,7 @@ def _of_lookups(engine: Engine, table: Table, reasons: Mapping[str, tuple[Reason
     details: dict[Reason, Detail] = {}
     for given, pairs in wanted.items():
         earlier = {p: _earlier(engine, given.table, p) for p in {p for _, p in pairs}}
-        compared = picks.compared(sighting, given, {pair: r.before for pair, r in pairs.items()}, earlier)
+        compared = picks.compared(sighting, given, {pair: (r.before, r.now) for pair, r in pairs.items()}, earlier)
         details |= {pairs[pair]: detail for pair, detail in compared.items()}
     return details
 

@@ -102,10 +102,11 @@ def exactly(reason: Reason, detail: Detail | None) -> str:
     """What may be special about one partition: counts, keys, versions."""
     parts = []
     match detail:
-        case FileDiffers(name, before, now):
-            parts.append(f"{name}, {now:,} bytes" if before is None else f"{name}, {before:,} to {now:,} bytes")
-        case ColumnsDiffer(_, then, now) if then != now:
-            parts.append(f"{then:,} to {now:,} rows")
+        case FileDiffers(name, size_then, size_now):
+            sizes = f"{size_now:,} bytes" if size_then is None else f"{size_then:,} to {size_now:,} bytes"
+            parts.append(f"{name}, {sizes}")
+        case ColumnsDiffer(_, rows_then, rows_now) if rows_then != rows_now:
+            parts.append(f"{rows_then:,} to {rows_now:,} rows")
         case RowsDiffer(changed, appeared, gone, _, keys):
             more = ", …" if changed + appeared + gone > len(keys) else ""
             parts.append(f"{count(changed + appeared + gone, 'row')}: {', '.join(keys)}{more}")

@@ -220,27 +220,26 @@ def _said(group: Sequence[Facts]) -> str:
 
 
 def _sentences(one: Facts) -> list[str]:
-    reasons = [reason["says"] for reason in one.get("reasons", ())]
+    said = [reason["says"] for reason in one.get("reasons", ())]
     match one["status"]:
-        case "due":
-            held = one.get("overrides")
-            return [*reasons, *([f"although automation holds it back: {held['says']}"] if held else [])]
+        case "due" if one.get("overrides"):
+            said.append(f"although automation holds it back: {one['overrides']['says']}")
         case "landed":
-            return [f"{one['file']} has landed and was not taken in yet"]
+            said.append(f"{one['file']} has landed and was not taken in yet")
         case "may_change":
-            new = ", and was never computed" if one["is_new"] else ""
-            return [f"may change: reads {', '.join(one['through'])}{new}"]
+            said.append(f"may change: reads {', '.join(one['through'])}{', and is new' if one['is_new'] else ''}")
         case "held_back":
             until = one["held"]["until_utc"]
             when = f" (at {moment(datetime.fromisoformat(until))})" if until else ""
-            may = [f"may change: reads {', '.join(one['through'])}"] if one["through"] else []
-            return [f"{one['held']['says']}{when}", *reasons, *may]
+            said.insert(0, f"{one['held']['says']}{when}")
+            said += [f"may change: reads {', '.join(one['through'])}"] if one["through"] else []
         case "outside":
-            return [f"reads {', '.join(one['first'])}, too"]
+            said.append(f"reads {', '.join(one['first'])}, too")
         case "waiting":
-            return [f"for {awaited(one['missing'], AWAITED)}"]
-        case _:
-            return [one["says"]]
+            said.append(f"for {awaited(one['missing'], AWAITED)}")
+        case "said":
+            said.append(one["says"])
+    return said
 
 
 def _exactly(one: Facts) -> tuple[str, ...]:
