@@ -17,7 +17,10 @@ from rich.console import Console
 from sh_defs.cli.base import WRONG, AsJson, Home, engine_at, settings_at
 
 if TYPE_CHECKING:
+    from sh_core.errand import Insistence
     from sh_core.plan import Plan, Selection
+    from sh_defs.repairing import Repair
+    from sh_defs.shown.terminal_plan import Places
     from sh_resources.engine import Engine
 
 DUE = 3
@@ -269,14 +272,13 @@ def _paused(engine: "Engine", selection: "Selection | None", *, include: bool) -
         return held if selection is None or selection.downstream else held & selection.named.keys()
     named = sorted(held & selection.named.keys()) if selection is not None else []
     if named:
-        msg = (
-            f"{', '.join(named)} is paused: selfheal plan says by whom. Resume it, or repeat this with --include-paused"
-        )
+        which = ", ".join(named)
+        msg = f"{which} is paused: selfheal plan says by whom. Resume it, or repeat this with --include-paused"
         raise SelfHealError(msg)
     return frozenset()
 
 
-def _carried_out(home: Home, engine: "Engine", made: "Plan", insistence: object, out: Console) -> "object":
+def _carried_out(home: Home, engine: "Engine", made: "Plan", insistence: "Insistence", out: Console) -> "Repair":
     from sh_defs.home import dagster_instance, prepare_dagster_home
     from sh_defs.interrupts import hearing_interrupts
     from sh_defs.progress import watching
@@ -308,7 +310,7 @@ def _suppose(engine: "Engine", said: str, columns: str | None, *, full: bool, as
         terminal_plan.reach(Console(), facts, _places(engine), full=full)
 
 
-def _places(engine: "Engine") -> "terminal_plan.Places":  # noqa: F821
+def _places(engine: "Engine") -> "Places":
     from sh_core.links import places
     from sh_resources.clock import SystemClock
 

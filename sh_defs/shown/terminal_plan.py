@@ -67,11 +67,17 @@ def plan(console: Console, facts: Facts, places: Places, *, full: bool = False) 
         found = [p for p in facts["partitions"] if p["status"] == status]
         if found:
             _title(console, heading, count(len(found), "partition"))
-            _tables(console, found, places, cut)
+            first = found if full or status != "waiting" else _causes(found)
+            _tables(console, first, places, cut)
+            if len(first) < len(found):
+                cut.happened = True
+                behind = count(len({p["table"] for p in found} - {p["table"] for p in first}), "table")
+                rest = len(found) - len(first)
+                console.print(f"  and {rest:,} more of {behind}, which wait for these", highlight=False)
     _settled(console, facts, places, cut)
     _pauses(console, facts["pauses"])
     if cut.happened:
-        console.print("\nMuch is left out: name a table, or see it all with --full or --json.", highlight=False)
+        console.print("\nNot all is shown: --full or --json shows the rest; a table can be named.", highlight=False)
 
 
 _SECTIONS = {
@@ -109,7 +115,7 @@ def requests(console: Console, facts: Facts, places: Places, *, full: bool = Fal
     if facts["more"]:
         console.print("\nThere are more; --limit shows them.", highlight=False)
     if cut.happened:
-        console.print("\nMuch is left out: see it all with --full or --json.", highlight=False)
+        console.print("\nNot all is shown: --full or --json shows the rest.", highlight=False)
 
 
 def reach(console: Console, facts: Facts, places: Places, *, full: bool = False) -> None:
@@ -131,7 +137,7 @@ def reach(console: Console, facts: Facts, places: Places, *, full: bool = False)
         for other in facts["not_reached"]:
             _line(console, other["table"], other["says"])
     if cut.happened:
-        console.print("\nMuch is left out: see it all with --full or --json.", highlight=False)
+        console.print("\nNot all is shown: --full or --json shows the rest.", highlight=False)
 
 
 # ---- parts
@@ -156,7 +162,7 @@ def _are(number: int) -> str:
 
 def _about(cost: Facts) -> str:
     """E.g. ``about 1.2 s, 3,400 rows``; nothing if it is not known."""
-    parts = [] if cost["seconds"] is None else [seconds(cost["seconds"])]
+    parts = [] if cost["seconds"] is None else [f"{seconds(cost['seconds'])} of computing"]
     parts += [] if cost["rows"] is None else [count(cost["rows"], "row")]
     return f"about {', '.join(parts)}" if parts else ""
 
@@ -164,7 +170,7 @@ def _about(cost: Facts) -> str:
 def seconds(number: float) -> str:
     """E.g. ``0.3 s`` or ``12 min``."""
     if number < 60:  # noqa: PLR2004 - a minute
-        return f"{number:.1f} s"
+        return f"{max(number, 0.1):.1f} s"
     return f"{number / 60:.0f} min" if number < 3600 else f"{number / 3600:.1f} h"  # noqa: PLR2004 - an hour
 
 
@@ -196,6 +202,12 @@ def _tables(console: Console, found: Iterable[Facts], places: Places, cut: Cut) 
         console.print(f"  and {left:,} more tables with {count(rest, 'partition')}", highlight=False)
 
 
+def _causes(waiting: Sequence[Facts]) -> list[Facts]:
+    """Those that wait for something which does not wait itself."""
+    themselves = {f"{one['table']}[{one['partition']}]" for one in waiting}
+    return [one for one in waiting if not themselves.issuperset(one["missing"])]
+
+
 def _grouped(found: Sequence[Facts]) -> list[list[Facts]]:
     """Partitions of which the same is to be said, in the order of the first of each."""
     groups: dict[tuple[str, ...], list[Facts]] = {}
@@ -205,8 +217,14 @@ def _grouped(found: Sequence[Facts]) -> list[list[Facts]]:
 
 
 def _general(text: str, one: Facts) -> str:
-    """A sentence without the partition's own name, so that it can be compared with others'."""
+    """A sentence without what differs from partition to partition, so that it can be compared with others'."""
+    if one["status"] == "waiting":
+        return f"for {awaited(list(dict.fromkeys(m.partition('[')[0] for m in _generals(one))), AWAITED)}"
     return text.replace(one["partition"], "…")
+
+
+def _generals(one: Facts) -> list[str]:
+    return [missing.replace(one["partition"], "…") for missing in one["missing"]]
 
 
 def _said(group: Sequence[Facts]) -> str:
