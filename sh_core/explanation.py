@@ -47,6 +47,17 @@ class RowsDiffer:
 
 
 @dataclass(frozen=True)
+class KeysDiffer:
+    """Rows were looked up by other keys, since those that they are looked up by have changed.
+
+    Attributes:
+        columns: Columns that hold these keys, and have changed.
+    """
+
+    columns: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class CodeDiffers:
     """Other code.
 
@@ -98,7 +109,7 @@ class NotKept:
     what: str
 
 
-Detail = ColumnsDiffer | RowsDiffer | CodeDiffers | ClausesDiffer | FileDiffers | NotKept
+Detail = ColumnsDiffer | RowsDiffer | KeysDiffer | CodeDiffers | ClausesDiffer | FileDiffers | NotKept
 """What differs behind a reason: a closed union."""
 
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from sh_core.errand import Insistence
     from sh_core.plan import Plan, Selection
     from sh_defs.repairing import Repair
-    from sh_defs.shown.terminal_plan import Places
+    from sh_defs.shown.grouping import Places
     from sh_resources.engine import Engine
 
 DUE = 3

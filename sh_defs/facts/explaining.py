@@ -9,7 +9,16 @@ from collections.abc import Iterable, Mapping
 
 from sh_core.clauses import clauses, clauses_from_text
 from sh_core.code_version import code_version
-from sh_core.explanation import Detail, FileDiffers, clauses_differ, code_differs, columns_differ
+from sh_core.explanation import (
+    ColumnsDiffer,
+    Detail,
+    FileDiffers,
+    KeysDiffer,
+    NotKept,
+    clauses_differ,
+    code_differs,
+    columns_differ,
+)
 from sh_core.inputs import Input
 from sh_core.records import Snapshot
 from sh_core.staleness import CodeChanged, ContractChanged, InputChanged, Reason, Stale
@@ -40,6 +49,7 @@ def explain(engine: Engine, stale: Iterable[tuple[str, str, Stale]]) -> Details:
         details |= _of_files(engine, table, every)
         details |= _of_columns(engine, table, every)
         details |= _of_lookups(engine, table, reasons)
+        details |= _of_keys(table, reasons, details)
     return details
 
 
@@ -110,6 +120,25 @@ def _of_lookups(engine: Engine, table: Table, reasons: Mapping[str, tuple[Reason
         compared = picks.compared(sighting, given, {pair: (r.before, r.now) for pair, r in pairs.items()}, earlier)
         details |= {pairs[pair]: detail for pair, detail in compared.items()}
     return details
+
+
+def _of_keys(table: Table, reasons: Mapping[str, tuple[Reason, ...]], known: Details) -> dict[Reason, Detail]:
+    """Rows that are others because they are looked up by other keys; their columns are known to differ by now."""
+    found: dict[Reason, Detail] = {}
+    for together in reasons.values():
+        changed = {
+            (reason.source, reason.rows): detail.columns
+            for reason in together
+            if isinstance(reason, InputChanged) and isinstance(detail := known.get(reason), ColumnsDiffer)
+        }
+        for reason in together:
+            given = _given(table, reason)
+            if given is not None and given.lookup is not None and isinstance(known.get(reason), NotKept):
+                driver = next(i for i in table.inputs if i.name == given.lookup.driver)
+                keys = tuple(c for c in changed.get((driver.table, driver.role), ()) if c in given.lookup.columns)
+                if keys:
+                    found[reason] = KeysDiffer(keys)
+    return found
 
 
 def _earlier(engine: Engine, table: str, partition: str) -> list[Snapshot]:

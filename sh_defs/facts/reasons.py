@@ -15,9 +15,11 @@ from sh_core.explanation import (
     ColumnsDiffer,
     Detail,
     FileDiffers,
+    KeysDiffer,
     NotKept,
     RowsDiffer,
 )
+from sh_core.masking import MASK
 from sh_core.staleness import (
     Astray,
     CodeChanged,
@@ -71,6 +73,7 @@ _KINDS: Mapping[type[Reason], str] = {
 _DETAILS: Mapping[type[Detail], str] = {
     ColumnsDiffer: "columns",
     RowsDiffer: "rows",
+    KeysDiffer: "keys",
     CodeDiffers: "code",
     ClausesDiffer: "clauses",
     FileDiffers: "file",
@@ -103,13 +106,15 @@ def exactly(reason: Reason, detail: Detail | None) -> str:
     parts = []
     match detail:
         case FileDiffers(name, size_then, size_now):
-            sizes = f"{size_now:,} bytes" if size_then is None else f"{size_then:,} to {size_now:,} bytes"
+            then = "" if size_then in (None, size_now) else f"{size_then:,} to "
+            sizes = f"{then}{size_now:,} bytes"
             parts.append(f"{name}, {sizes}")
         case ColumnsDiffer(_, rows_then, rows_now) if rows_then != rows_now:
             parts.append(f"{rows_then:,} to {rows_now:,} rows")
         case RowsDiffer(changed, appeared, gone, _, keys):
             more = ", …" if changed + appeared + gone > len(keys) else ""
-            parts.append(f"{count(changed + appeared + gone, 'row')}: {', '.join(keys)}{more}")
+            named = "" if all(MASK in key for key in keys) else f": {', '.join(keys)}{more}"
+            parts.append(f"{count(changed + appeared + gone, 'row')}{named}")
     match reason:
         case CodeChanged(before, now) | ContractChanged(before, now) | InputChanged(before=before, now=now):
             parts.append(f"{short(before)} → {short(now)}")
@@ -153,6 +158,8 @@ def _input(reason: InputChanged, detail: Detail | None, own: str) -> str:
             parts += ["some had been missing"] if appeared else []
             parts += ["some are gone"] if gone else []
             said = f"{looked_up}: {', '.join(parts)}"
+        case KeysDiffer():
+            said = f"{looked_up}: other keys occur"
         case _:
             said = f"{looked_up} changed{_unkept(detail)}"
     return said

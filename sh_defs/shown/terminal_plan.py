@@ -5,7 +5,7 @@ Does not belong here: gathering. Invariant: every partition is shown or counted 
 how to see those.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -14,18 +14,15 @@ from rich.console import Console
 from rich.table import Table as Grid
 from rich.text import Text
 
-from sh_core.outcome import awaited
+from sh_core.partitions import WHOLE
 from sh_defs.facts.saying import count, moment, visible
-
-Facts = Mapping[str, Any]
-Places = Callable[[str], Mapping[str, int]]
-"""The place of each partition of a table, by key."""
+from sh_defs.shown.grouping import Facts, Places, grouped, spans
 
 SPANS, GROUPS, TABLES, LINES = 3, 4, 20, 16
 """How many spans of partitions are named of a group, groups of a table, tables of a section, and lines of a diff."""
 
-AWAITED = 2
 _LABEL = 24
+_SHORT = 8
 
 
 @dataclass
@@ -121,21 +118,22 @@ def requests(console: Console, facts: Facts, places: Places, *, full: bool = Fal
 def reach(console: Console, facts: Facts, places: Places, *, full: bool = False) -> None:
     """The reach of a change that was not made."""
     cut = Cut(full)
-    what = "everything" if facts["columns"] is None else ", ".join(facts["columns"])
-    console.print(f"If {what} of {facts['table']} {facts['partition']} changed:", style="bold", highlight=False)
+    which = facts["table"] if facts["partition"] == WHOLE else f"{facts['table']} {facts['partition']}"
+    what = which if facts["columns"] is None else f"{', '.join(facts['columns'])} of {which}"
+    console.print(f"If {what} changed:", style="bold", highlight=False)
     for found in facts["reached"]:
         _title(console, found["table"], f"{count(len(found['partitions']), 'partition')} would be computed")
-        rows = [
-            {"table": found["table"], "partition": key, "status": "said", "says": ""} for key in found["partitions"]
-        ]
-        spans, left = cut.first(_spans([r["partition"] for r in rows], places(found["table"])), SPANS)
-        _line(console, "\n".join([*spans, *([f"and {left:,} more"] if left else [])]), found["says"])
+        _line(console, _some(spans(found["partitions"], places(found["table"])), cut), found["says"])
     if not facts["reached"]:
         console.print("\nNothing reads that: no partition would be computed.", highlight=False)
     if facts["not_reached"]:
         _title(console, "Not reached", "")
         for other in facts["not_reached"]:
-            _line(console, other["table"], other["says"])
+            console.print(Text(f"  {other['table']}", style="cyan"))
+            _line(console, "", other["says"])
+    if any(found["columns"] for found in facts["reached"]):
+        note = "\nA change that breaks a rule takes its row away, and so reaches every column."
+        console.print(note, highlight=False, style="dim")
     if cut.happened:
         console.print("\nNot all is shown: --full or --json shows the rest.", highlight=False)
 
@@ -188,80 +186,29 @@ def _tables(console: Console, found: Iterable[Facts], places: Places, cut: Cut) 
     shown, left = cut.first(list(by_table), TABLES)
     for table in shown:
         console.print(Text(f"  {table}", style="cyan"))
-        groups, groups_left = cut.first(_grouped(by_table[table]), GROUPS)
-        for group in groups:
-            spans, spans_left = cut.first(_spans([one["partition"] for one in group], places(table)), SPANS)
-            label = [*spans, *([f"and {spans_left:,} more spans"] if spans_left else [])]
-            _line(console, "\n".join(label), _said(group))
-            _lines(console, group[0], cut)
+        groups = grouped(by_table[table], places)
+        some, groups_left = cut.first(groups, GROUPS)
+        for group in some:
+            _line(console, _some(group.spans(places(table)), cut), group.text)
+            _lines(console, group.members[0], cut)
         if groups_left:
-            rest = sum(map(len, _grouped(by_table[table])[len(groups) :]))
+            rest = sum(len(group.members) for group in groups[len(some) :])
             _line(console, f"and {rest:,} more", "for other reasons")
     if left:
         rest = sum(len(by_table[table]) for table in list(by_table)[len(shown) :])
         console.print(f"  and {left:,} more tables with {count(rest, 'partition')}", highlight=False)
 
 
+def _some(spans: Sequence[str], cut: Cut) -> str:
+    """Spans below each other, the first few."""
+    shown, left = cut.first(spans, SPANS)
+    return "\n".join([*shown, *([f"and {left:,} more spans"] if left else [])])
+
+
 def _causes(waiting: Sequence[Facts]) -> list[Facts]:
     """Those that wait for something which does not wait itself."""
     themselves = {f"{one['table']}[{one['partition']}]" for one in waiting}
     return [one for one in waiting if not themselves.issuperset(one["missing"])]
-
-
-def _grouped(found: Sequence[Facts]) -> list[list[Facts]]:
-    """Partitions of which the same is to be said, in the order of the first of each."""
-    groups: dict[tuple[str, ...], list[Facts]] = {}
-    for one in found:
-        groups.setdefault(tuple(_general(text, one) for text in _sentences(one)), []).append(one)
-    return list(groups.values())
-
-
-def _general(text: str, one: Facts) -> str:
-    """A sentence without what differs from partition to partition, so that it can be compared with others'."""
-    if one["status"] == "waiting":
-        return f"for {awaited(list(dict.fromkeys(m.partition('[')[0] for m in _generals(one))), AWAITED)}"
-    return text.replace(one["partition"], "…")
-
-
-def _generals(one: Facts) -> list[str]:
-    return [missing.replace(one["partition"], "…") for missing in one["missing"]]
-
-
-def _said(group: Sequence[Facts]) -> str:
-    """What is to be said of some partitions; what is special about each only if it is the same, or as an example."""
-    first = group[0]
-    sentences = _sentences(first) if len(group) == 1 else [_general(text, first) for text in _sentences(first)]
-    special = [_exactly(one) for one in group]
-    if len(set(special)) == 1:
-        return "\n".join([*sentences, *special[0]])
-    return "\n".join([*sentences, f"e.g. {first['partition']}: {'; '.join(special[0])}"])
-
-
-def _sentences(one: Facts) -> list[str]:
-    said = [reason["says"] for reason in one.get("reasons", ())]
-    match one["status"]:
-        case "due" if one.get("overrides"):
-            said.append(f"although automation holds it back: {one['overrides']['says']}")
-        case "landed":
-            said.append(f"{one['file']} has landed and was not taken in yet")
-        case "may_change":
-            said.append(f"may change: reads {', '.join(one['through'])}{', and is new' if one['is_new'] else ''}")
-        case "held_back":
-            until = one["held"]["until_utc"]
-            when = f" (at {moment(datetime.fromisoformat(until))})" if until else ""
-            said.insert(0, f"{one['held']['says']}{when}")
-            said += [f"may change: reads {', '.join(one['through'])}"] if one["through"] else []
-        case "outside":
-            said.append(f"reads {', '.join(one['first'])}, too")
-        case "waiting":
-            said.append(f"for {awaited(one['missing'], AWAITED)}")
-        case "said":
-            said.append(one["says"])
-    return said
-
-
-def _exactly(one: Facts) -> tuple[str, ...]:
-    return tuple(reason["exactly"] for reason in one.get("reasons", ()) if reason["exactly"])
 
 
 def _lines(console: Console, one: Facts, cut: Cut) -> None:
@@ -273,17 +220,6 @@ def _lines(console: Console, one: Facts, cut: Cut) -> None:
             console.print(Text(f"{' ' * (_LABEL + 5)}{visible(line)}", style=style), soft_wrap=False, overflow="fold")
         if left:
             console.print(Text(f"{' ' * (_LABEL + 5)}and {left:,} more lines", style="dim"))
-
-
-def _spans(keys: Sequence[str], place: Mapping[str, int]) -> list[str]:
-    """Partitions as spans of neighbours: ``2013-01-05..2013-01-09``."""
-    spans: list[tuple[str, str]] = []
-    for key in sorted(keys, key=lambda key: place.get(key, -1)):
-        if spans and place.get(key, -1) == place.get(spans[-1][1], -3) + 1:
-            spans[-1] = (spans[-1][0], key)
-        else:
-            spans.append((key, key))
-    return [first if first == last else f"{first}..{last}" for first, last in spans]
 
 
 def _settled(console: Console, facts: Facts, places: Places, cut: Cut) -> None:
@@ -317,7 +253,8 @@ _ACTIONS = {"publish": "published", "refresh": "found unchanged", "withhold": "w
 
 def _decided(decision: Facts) -> str:
     action = _ACTIONS.get(decision["action"], decision["action"].replace("_", " "))
-    return f"{action} {moment(datetime.fromisoformat(decision['settled_utc']))}, run {decision['run']}"
+    run, trace = decision["run"].partition(":")[0][:_SHORT], decision["trace"][:_SHORT]
+    return f"{action} {moment(datetime.fromisoformat(decision['settled_utc']))}, run {run}, trace {trace}"
 
 
 def _pauses(console: Console, pauses: Sequence[Facts]) -> None:
