@@ -16,6 +16,7 @@ from sh_core.policy import Held
 from sh_core.staleness import Stale
 from sh_core.survey import survey
 from sh_defs.facts.explaining import Details, explain
+from sh_defs.facts.pausing import pause_facts
 from sh_defs.facts.reasons import reason_facts
 from sh_resources.book import LedgerBook
 from sh_resources.clock import Clock
@@ -82,22 +83,8 @@ def plan_facts(engine: Engine, plan: Plan, asked: Collection[str] = ()) -> Facts
             {"table": table, "partitions": list(keys), "decisions": _decisions(engine, plan, table, keys)}
             for table, keys in plan.settled.items()
         ],
-        "pauses": pauses(engine),
+        "pauses": pause_facts(engine.ledger.requests.pauses()),
     }
-
-
-def pauses(engine: Engine) -> list[Facts]:
-    """What is paused, by whom and why."""
-    return [
-        {
-            "table": pause.table,
-            "downstream": pause.downstream,
-            "since_utc": pause.since_utc.isoformat(),
-            "by": pause.paused_by,
-            "reason": pause.reason,
-        }
-        for pause in engine.ledger.requests.pauses()
-    ]
 
 
 def _stale(plan: Plan) -> Iterable[tuple[str, str, Stale]]:

@@ -262,10 +262,8 @@ def _pauses(console: Console, pauses: Sequence[Facts]) -> None:
         return
     _title(console, "Paused", "")
     for pause in pauses:
-        below = " and all downstream" if pause["downstream"] else ""
-        why = f": {pause['reason']}" if pause["reason"] else ""
-        since = moment(datetime.fromisoformat(pause["since_utc"]))
-        _line(console, f"{pause['table']}{below}", f"by {pause['by']}, {since}{why}")
+        console.print(Text(f"  {pause['table']}", style="cyan"))
+        _line(console, "", pause["says"])
 
 
 def _line(console: Console, label: str, text: str) -> None:
