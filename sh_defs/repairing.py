@@ -8,13 +8,14 @@ plan, or that turns out not to be due when its turn has come; and every step has
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import dagster as dg
 
 from sh_assets.wording import not_published, word
 from sh_core.errand import Errand, Insistence, Insisting
+from sh_core.mapping import mapped
 from sh_core.outcome import Outcome, Waiting, Withheld, awaited
 from sh_core.plan import Landed, Plan
 from sh_core.policy import Policy
@@ -31,8 +32,12 @@ from sh_resources.clock import Clock
 from sh_resources.engine import Engine
 from sh_resources.settings import Settings
 
-CUT_OFF, FAILED, LEFT = "cut off", "failed", "left"
-"""Words for steps beside those for outcomes: nothing that it reads has changed; its run failed; not ours to do now."""
+CUT_OFF, FAILED, LEFT, WAITING = "cut off", "failed", "left", "waiting"
+"""Words for steps beside those for outcomes: nothing that it reads has changed; its run failed; not ours to do now; an
+input is not there after all."""
+
+_UNDONE = frozenset({FAILED, LEFT, "busy", "taken over"})
+"""Words for what is still to be done."""
 
 _NAMED = 3
 
@@ -98,7 +103,7 @@ class Repair:
             self._run(defs, table, due)
 
         last = heal(self.engine.graph, decide, run, self.clock, patience_s=self.patience_s)
-        self._note_rest(plan, last)
+        self._note_rest(book, plan, last)
         self.seconds = time.monotonic() - began
 
     @property
@@ -109,7 +114,7 @@ class Repair:
     @property
     def is_done(self) -> bool:
         """Whether every step was decided about."""
-        return not {FAILED, LEFT, "busy", "taken over"} & set(self.became.values())
+        return not _UNDONE & set(self.became.values())
 
     def _run(self, defs: dg.Definitions, table: Table, due: Mapping[str, Stale]) -> None:
         began, tally = time.monotonic(), self._tally(table)
@@ -139,15 +144,34 @@ class Repair:
     def _tally(self, table: Table) -> Tally:
         return self._tallies.setdefault(table.name, Tally(self._totals.get(table.name, 0)))
 
-    def _note_rest(self, plan: Plan, last: Decision) -> None:
-        """What became of the steps that were not run."""
-        for table, keys in plan.steps.items():
-            held = last.held.get(table, {})
-            for key in sorted(keys):
-                if (table, key) not in self.became:
-                    self.became[table, key] = LEFT if key in held else CUT_OFF
-                    if key in held:
-                        self.said[table, key] = held[key].hold.value
+    def _note_rest(self, book: LedgerBook, plan: Plan, last: Decision) -> None:
+        """What became of the steps that were not run, by what they are now."""
+        troubled = {pair for pair, became in self.became.items() if became in _UNDONE}
+        for table in self.engine.graph.tables:
+            rest = sorted(key for key in plan.steps.get(table.name, ()) if (table.name, key) not in self.became)
+            if not rest:
+                continue
+            look, held = book.look(table.name, rest), last.held.get(table.name, {})
+            for key in rest:
+                pair, said = (table.name, key), ""
+                if key in look.waiting:
+                    became, said = WAITING, f"for {awaited(look.waiting[key], _NAMED)}"
+                elif key in look.stale or key in held:
+                    became, said = LEFT, held[key].hold.value if key in held else "it has become due again"
+                elif any(read in troubled for read in self._read_by(table, key)):
+                    became, said = LEFT, "something that it reads was left, or failed"
+                else:
+                    became = CUT_OFF
+                self.became[pair] = became
+                if said:
+                    self.said[pair] = said
+                if became in _UNDONE:
+                    troubled.add(pair)
+
+    def _read_by(self, table: Table, key: str) -> Iterator[tuple[str, str]]:
+        for given in table.reads:
+            source = self.engine.graph[given.table].partitions
+            yield from ((given.table, p) for p in mapped(given.window, table.partitions, source, key))
 
 
 def _landed(plan: Plan) -> dict[str, list[str]]:

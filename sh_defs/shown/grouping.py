@@ -128,5 +128,5 @@ def _sentences(one: Facts) -> list[Sentence]:
         case "waiting":
             said.append((f"for {awaited(one['missing'], AWAITED)}", ""))
         case "said":
-            said.append((one["says"], ""))
+            said.append((one["says"], one.get("exactly", "")))
     return said

@@ -234,7 +234,7 @@ def _settled(console: Console, facts: Facts, places: Places, cut: Cut) -> None:
         return
     _title(console, "Settled", count(number, "partition"))
     rows = [
-        {"table": of["table"], "partition": d["partition"], "status": "said", "says": _decided(d)}
+        {"table": of["table"], "partition": d["partition"], "status": "said", "says": _decided(d), "exactly": _under(d)}
         for of in found
         for d in of["decisions"]
     ]
@@ -253,8 +253,11 @@ _ACTIONS = {"publish": "published", "refresh": "found unchanged", "withhold": "w
 
 def _decided(decision: Facts) -> str:
     action = _ACTIONS.get(decision["action"], decision["action"].replace("_", " "))
-    run, trace = decision["run"].partition(":")[0][:_SHORT], decision["trace"][:_SHORT]
-    return f"{action} {moment(datetime.fromisoformat(decision['settled_utc']))}, run {run}, trace {trace}"
+    return f"{action} {moment(datetime.fromisoformat(decision['settled_utc']))}"
+
+
+def _under(decision: Facts) -> str:
+    return f"run {decision['run'].partition(':')[0][:_SHORT]}, trace {decision['trace'][:_SHORT]}"
 
 
 def _pauses(console: Console, pauses: Sequence[Facts]) -> None:
