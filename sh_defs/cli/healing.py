@@ -134,6 +134,7 @@ def repair(
         terminal_plan.plan(out, planned, _places(engine), full=full)
     if made.hops and not yes and sys.stdin.isatty() and not typer.confirm("\nRun this?", err=True):
         raise typer.Exit(WRONG)
+    out.print()
     done = _carried_out(home, engine, made, insistence, out) if made.steps else None
     facts = repair_facts(planned, done)
     if as_json:

@@ -20,6 +20,7 @@ def repair_facts(plan: Facts, done: Repair | None) -> Facts:
     """
     if done is None:
         return {"repair": None, "seconds": 0.0, "counts": {}, "partitions": [], "plan": plan}
+    order = {table.name: place for place, table in enumerate(done.engine.graph.tables)}
     return {
         "repair": done.id,
         "seconds": round(done.seconds, 3),
@@ -32,7 +33,7 @@ def repair_facts(plan: Facts, done: Repair | None) -> Facts:
                 "became": became,
                 "says": f"{became}: {done.said[table, key]}" if (table, key) in done.said else "",
             }
-            for (table, key), became in sorted(done.became.items())
+            for (table, key), became in sorted(done.became.items(), key=lambda item: (order[item[0][0]], item[0][1]))
         ],
         "plan": plan,
     }

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Any
 
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table as Grid
 from rich.text import Text
 
@@ -130,7 +131,7 @@ def reach(console: Console, facts: Facts, places: Places, *, full: bool = False)
         _title(console, "Not reached", "")
         for other in facts["not_reached"]:
             console.print(Text(f"  {other['table']}", style="cyan"))
-            _line(console, "", other["says"])
+            _below(console, other["says"])
     if any(found["columns"] for found in facts["reached"]):
         note = "\nA change that breaks a rule takes its row away, and so reaches every column."
         console.print(note, highlight=False, style="dim")
@@ -266,7 +267,11 @@ def _pauses(console: Console, pauses: Sequence[Facts]) -> None:
     _title(console, "Paused", "")
     for pause in pauses:
         console.print(Text(f"  {pause['table']}", style="cyan"))
-        _line(console, "", pause["says"])
+        _below(console, pause["says"])
+
+
+def _below(console: Console, text: str) -> None:
+    console.print(Padding(Text(visible(text)), (0, 0, 0, 4)))
 
 
 def _line(console: Console, label: str, text: str) -> None:

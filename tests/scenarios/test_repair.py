@@ -136,7 +136,7 @@ TIME  by repair:REPAIR
 TIME  by repair:REPAIR
   stg_readings
     2030-01-01..2030-01-02   raw_readings: all columns that are read changed
-                               VERSION → VERSION
+                               e.g. 2030-01-01: VERSION → VERSION
 
 TIME  by repair:REPAIR
   mart_sensor_means
@@ -168,9 +168,11 @@ stg_readings                   2/2      1 published, 1 withheld, 2 rows quaranti
 mart_sensor_means              1/2      1 published (SECONDS)
 
 Repair REPAIR  SECONDS
-4 published, 1 withheld, 1 cut off
+4 published, 1 withheld, 1 waiting
   stg_readings
     2030-01-04               withheld: value__le: 1 row
+  mart_sensor_means
+    2030-01-04               waiting: for stg_readings[2030-01-04]
 
 Why each was run: selfheal why --repair REPAIR
 """
