@@ -141,7 +141,7 @@ TIME  by repair:REPAIR
 TIME  by repair:REPAIR
   mart_sensor_means
     2030-01-01..2030-01-02   stg_readings: value changed
-                               VERSION → VERSION
+                               e.g. 2030-01-01: VERSION → VERSION
 """
     )
 
@@ -163,6 +163,7 @@ Settled  1 partition
   raw_readings
     2030-01-03               published TIME
                                run VERSION, trace VERSION
+
 raw_readings                   2/2      2 published (SECONDS)
 stg_readings                   2/2      1 published, 1 withheld, 2 rows quarantined (SECONDS)
 mart_sensor_means              1/2      1 published (SECONDS)
