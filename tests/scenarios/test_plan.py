@@ -182,6 +182,20 @@ def test_the_looked_up_rows_that_differ_are_told_by_key(
     assert found["detail"]["keys"] == keys
 
 
+def test_rows_are_compared_only_if_the_same_keys_were_looked_up(engine: Engine) -> None:
+    """The incident: a ride went elsewhere, and the stop that it goes to now is said to have appeared."""
+    deliver(engine.store.root, RIDES, [(1, "b1", "Bern", "north", "north", 10), *GOOD_RIDES[1:]], D[2])
+    deliver(engine.store.root, STOPS, [(*row[:2], 9, *row[3:]) for row in GOOD_STOPS])
+    for name in ("raw_rides", "raw_stops", "stg_rides", "stg_stops"):
+        run(engine, name)
+    says = [r["says"] for r in of(planned(engine), "ride_details")[D[2]]["reasons"]]
+    assert says == [
+        "stg_rides: stop_to changed",
+        "rows of stg_stops looked up by city, stop_from of stg_rides: zone changed",
+        "rows of stg_stops looked up by city, stop_to of stg_rides: other keys occur",
+    ]
+
+
 def test_looked_up_rows_that_are_not_kept_are_only_said_to_differ(engine: Engine) -> None:
     deliver(engine.store.root, BIKES, [BLACK, *NO_B1])
     old = engine.ledger.publications.current("stg_bikes")["all"].path
