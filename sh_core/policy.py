@@ -60,3 +60,10 @@ class Policy:
             return None
         pause = min(self.longest_pause_s, self.first_pause_s * self.growth ** (tries.count - 1))
         return tries.last_utc + timedelta(seconds=pause)
+
+    def held(self, tries: Tries, now_utc: datetime) -> Held | None:
+        """Why a partition that was tried is not requested again yet; None if it may be."""
+        again = self.next_try_utc(tries)
+        if again is None:
+            return Held(Hold.GIVEN_UP)
+        return Held(Hold.BACKING_OFF, again) if now_utc < again else None

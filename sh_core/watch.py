@@ -21,9 +21,7 @@ import numpy as np
 
 from sh_core.book import Book, Changes, Keys, Request, Tries
 from sh_core.graph import Graph
-from sh_core.links import Bools as Flags
-from sh_core.links import Ints as Numbers
-from sh_core.links import places
+from sh_core.links import Flags, Numbers, places
 from sh_core.policy import Held, Hold, Policy
 from sh_core.staleness import Stale
 from sh_core.suspects import linked, named, serials, standings, suspects
@@ -260,13 +258,7 @@ class Watch:
             return Held(Hold.BUSY)
         if paused:
             return Held(Hold.PAUSED)
-        if tries is not None:
-            again = self.policy.next_try_utc(tries)
-            if again is None:
-                return Held(Hold.GIVEN_UP)
-            if now_utc < again:
-                return Held(Hold.BACKING_OFF, again)
-        return None
+        return None if tries is None else self.policy.held(tries, now_utc)
 
 
 def _flags(table: Table, keys: Iterable[str], now_utc: datetime) -> Flags:

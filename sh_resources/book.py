@@ -22,9 +22,15 @@ from sh_resources.registers import Registers
 class LedgerBook:
     """The book of one engine's ledger. Every method raises LedgerError if the ledger cannot be reached."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
-        """Read the ledger of an engine."""
-        self._engine, self._ledger, self._clock = engine, engine.ledger, clock
+    def __init__(self, engine: Engine, clock: Clock, *, writes: bool = True) -> None:
+        """Read the ledger of an engine.
+
+        Args:
+            engine: The engine.
+            clock: Time.
+            writes: Without, looking takes in no file and notes nothing.
+        """
+        self._engine, self._ledger, self._clock, self._writes = engine, engine.ledger, clock, writes
         self.registers = Registers(engine)
 
     def changes(self, after: int | None) -> Changes:
@@ -51,11 +57,11 @@ class LedgerBook:
         """What partitions of a table are now. Those that are settled are noted as looked at."""
         before = self._ledger.serials.now()
         clear = self.registers.unconcerned(table, keys, self._clock.now_utc())
-        look = self._engine.look(table, [key for key in keys if key not in clear])
+        look = self._engine.look(table, [key for key in keys if key not in clear], ingest=self._writes)
         settled = look.settled | clear
         # A register that came meanwhile may be the one that was looked at: to note the serial before it would be to say
         # that these partitions have seen the register before.
-        if settled and not self.registers.moved(table, before):
+        if settled and self._writes and not self.registers.moved(table, before):
             self._ledger.serials.acknowledge(table, settled, before, self.recipe(table))
         return replace(look, settled=settled)
 
