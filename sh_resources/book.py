@@ -5,11 +5,13 @@ would be computed from (``engine``). Invariant: what is noted as looked at was l
 that serial, or later.
 """
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from sh_core.book import Changes, Keys, Request, Tries
+from sh_core.errors import FeedError, StoreError
 from sh_core.graph import Graph
 from sh_core.staleness import Look, Stale
 from sh_core.suspects import Standing
@@ -17,6 +19,8 @@ from sh_resources.clock import Clock
 from sh_resources.engine import Engine
 from sh_resources.ledger.requests import Pause
 from sh_resources.registers import Registers
+
+_log = logging.getLogger(__name__)
 
 
 class LedgerBook:
@@ -54,10 +58,18 @@ class LedgerBook:
         return self._engine.recipe(table)
 
     def look(self, table: str, keys: Collection[str]) -> Look:
-        """What partitions of a table are now. Those that are settled are noted as looked at."""
+        """What partitions of a table are now. Those that are settled are noted as looked at.
+
+        A table that cannot be looked at, because its files or its landing zone cannot be read, waits until it can: it
+        must not keep the others from being looked at.
+        """
         before = self._ledger.serials.now()
-        clear = self.registers.unconcerned(table, keys, self._clock.now_utc())
-        look = self._engine.look(table, [key for key in keys if key not in clear], ingest=self._writes)
+        try:
+            clear = self.registers.unconcerned(table, keys, self._clock.now_utc())
+            look = self._engine.look(table, [key for key in keys if key not in clear], ingest=self._writes)
+        except (StoreError, FeedError) as unreadable:
+            _log.warning("%s cannot be looked at: %s", table, unreadable)
+            return Look(waiting=dict.fromkeys(keys, (str(unreadable),)))
         settled = look.settled | clear
         # A register that came meanwhile may be the one that was looked at: to note the serial before it would be to say
         # that these partitions have seen the register before.
