@@ -191,6 +191,15 @@ def refuse(mapping: PartitionMapping, downstream: Partitions, upstream: Partitio
     return None
 
 
+def moves(mapping: PartitionMapping, downstream: Partitions, upstream: Partitions) -> bool:
+    """Whether a partition reads others as time goes by: all, or the newest, of a set without end."""
+    if isinstance(upstream, Unpartitioned):
+        return False
+    pairs, theirs = paired(mapping, downstream, upstream), dimensions_of(upstream)
+    without_end = {name for name, of in theirs.items() if isinstance(of, Periods) and of.end is None}
+    return any(name in without_end and isinstance(how, All | Last) for name, (how, _) in pairs.items())
+
+
 def width(mapping: PartitionMapping, downstream: Partitions, upstream: Partitions, now_utc: datetime) -> int:
     """How many upstream partitions each further partition of the reading table adds to what must be read, about.
 

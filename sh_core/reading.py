@@ -14,7 +14,7 @@ from functools import cached_property
 from sh_core.code_version import CodeVersion
 from sh_core.fingerprint import fingerprint
 from sh_core.inputs import Input, Partial, Required
-from sh_core.mapping import mapped
+from sh_core.mapping import mapped, moves
 from sh_core.table import Table
 from sh_core.trace import ABSENT, Read
 from sh_core.version import Version
@@ -126,7 +126,7 @@ def usable(table: Table, source: Table, version: Version) -> bool:
     return needed <= set(version.columns)
 
 
-def recipe(table: Table, upstream: Mapping[str, Table], code: CodeVersion | str) -> int:
+def recipe(table: Table, upstream: Mapping[str, Table], code: CodeVersion | str, now_utc: datetime) -> int:
     """A number for all that decides a table's traces beside the data: code, contract, and which inputs are read how.
 
     As long as it is the same and nothing upstream has been published, no trace can have changed.
@@ -135,14 +135,18 @@ def recipe(table: Table, upstream: Mapping[str, Table], code: CodeVersion | str)
         table: The table.
         upstream: Its input tables by name.
         code: Code version of its transform, or of the reader of its feed.
+        now_utc: Current time: where all partitions of a set without end are read, or the newest, a new one makes a
+            difference before anything of it is published.
 
     Returns:
         63 bits, so that any database keeps it as a number. It only narrows what is looked at.
     """
     digest = code if isinstance(code, str) else code.digest
-    reads = (
-        repr((g.table, g.role, g.window, g.present, handed_over(g, upstream[g.table]), upstream[g.table].partitions))
-        for g in table.reads
-    )
-    named = (digest, table.contract.version, repr(table.partitions), *reads)
+    named = [digest, table.contract.version, repr(table.partitions)]
+    for given in table.reads:
+        source = upstream[given.table]
+        columns, theirs = handed_over(given, source), source.partitions
+        named.append(repr((given.table, given.role, given.window, given.present, columns, theirs)))
+        if moves(given.window, table.partitions, theirs):
+            named.append(str(theirs.size(now_utc)))
     return int.from_bytes(fingerprint("sh-recipe-1", named)[:8], "big") >> 1

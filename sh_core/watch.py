@@ -16,12 +16,14 @@ One tick:
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from functools import cached_property
 
 import numpy as np
 
 from sh_core.book import Book, Changes, Keys, Request, Tries
 from sh_core.graph import Graph
 from sh_core.links import Flags, Numbers, places
+from sh_core.partitions import Partitions
 from sh_core.policy import Held, Hold, Policy
 from sh_core.staleness import Stale
 from sh_core.suspects import linked, named, serials, standings, suspects
@@ -66,7 +68,6 @@ class Watch:
     _serial: int | None = None
     _swept_utc: datetime | None = None
     _stale: dict[str, dict[str, Stale]] = field(default_factory=dict)
-    _asked: dict[str, set[str]] = field(default_factory=dict)
     _waits_since: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
     def tick(
@@ -100,7 +101,7 @@ class Watch:
         occupied = _together(busy, self.book.leased())
         changes = self.book.changes(None if swept else self._serial)
         suspected = self._sweep(now_utc) if swept else self._changed(changes, now_utc)
-        looked = self._look(_together(suspected, self._returned(occupied)), now_utc)
+        looked = self._look(suspected, now_utc)
         self._serial = changes.serial
         if swept:
             self._swept_utc = now_utc
@@ -108,29 +109,33 @@ class Watch:
         requests = [Request(t, key, s) for t, found in decision.due.items() for key, s in found.items()]
         if requests:
             self.book.request(requests, by, now_utc)
-        for request in requests:
-            self._asked.setdefault(request.table, set()).add(request.partition)
         return replace(decision, swept=swept, suspected=looked)
 
     # ---- what is looked at
 
     def _is_quiet(self) -> bool:
-        """Whether nothing is stale, nothing was asked for, and nothing has happened since: it takes one question."""
-        if any(self._stale.values()) or any(self._asked.values()):
+        """Whether nothing is stale and nothing has happened since: it takes one question."""
+        if any(self._stale.values()):
             return False
         return self.book.changes(self._serial).serial == self._serial
 
     def _is_to_sweep(self, now_utc: datetime) -> bool:
-        """Whether it is time to look at everything: now and then, and on a new day, which declares new partitions."""
+        """Whether it is time to look at everything: now and then, and when a period has begun.
+
+        Nothing is confirmed then, and still there are new partitions, and some read others than before.
+        """
         last = self._swept_utc
-        if last is None or last.date() != now_utc.date():
+        if last is None or now_utc - last >= timedelta(seconds=self.policy.sweep_s):
             return True
-        return now_utc - last >= timedelta(seconds=self.policy.sweep_s)
+        return any(p.size(now_utc) != p.size(last) for p in self._sets)
+
+    @cached_property
+    def _sets(self) -> frozenset[Partitions]:
+        return frozenset(table.partitions for table in self.graph.tables)
 
     def _sweep(self, now_utc: datetime) -> dict[str, set[str]]:
         """Everything that may be stale; what was remembered is forgotten."""
         self._stale.clear()
-        self._asked.clear()
         contents: dict[str, Numbers] = {}
 
         def content(name: str) -> Numbers:
@@ -164,17 +169,6 @@ class Watch:
                     reading = linked(table, given, self.graph, now_utc).reading(flags[given.table])
                     found.setdefault(table.name, set()).update(named(table.partitions, now_utc, reading))
         return found
-
-    def _returned(self, occupied: Keys) -> dict[str, set[str]]:
-        """What was requested and is not worked on any more: decided meanwhile, or its run failed."""
-        returned: dict[str, set[str]] = {}
-        for name, keys in self._asked.items():
-            over = keys.difference(occupied.get(name, ()))
-            if over:
-                returned[name] = over
-        for name, over in returned.items():
-            self._asked[name] -= over
-        return returned
 
     def _look(self, suspected: Keys, now_utc: datetime) -> int:
         """Look at suspects and remember which are stale; returns how many were looked at."""

@@ -63,7 +63,8 @@ class LedgerBook:
         A table that cannot be looked at, because its files or its landing zone cannot be read, waits until it can: it
         must not keep the others from being looked at.
         """
-        before = self._ledger.serials.now()
+        # Serial and recipe first: what changes during the look is then looked at once more.
+        before, recipe = self._ledger.serials.now(), self.recipe(table)
         try:
             clear = self.registers.unconcerned(table, keys, self._clock.now_utc())
             look = self._engine.look(table, [key for key in keys if key not in clear], ingest=self._writes)
@@ -74,7 +75,7 @@ class LedgerBook:
         # A register that came meanwhile may be the one that was looked at: to note the serial before it would be to say
         # that these partitions have seen the register before.
         if settled and self._writes and not self.registers.moved(table, before):
-            self._ledger.serials.acknowledge(table, settled, before, self.recipe(table))
+            self._ledger.serials.acknowledge(table, settled, before, recipe)
         return replace(look, settled=settled)
 
     def leased(self) -> Keys:

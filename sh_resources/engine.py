@@ -157,12 +157,12 @@ class Engine:
 
     def recipe(self, name: str) -> int:
         """A number for everything but the data that decides the traces of a table (``sh_core.reading``)."""
-        table = self.graph[name]
+        table, now = self.graph[name], self._clock.now_utc()
         if table.feed is not None:
-            return recipe(table, {}, reader_version(table.feed))
+            return recipe(table, {}, reader_version(table.feed), now)
         if table.transform is None:
             raise AssertionError(table)  # a Table has a feed or a transform
-        return recipe(table, {i.table: self.graph[i.table] for i in table.reads}, self._code(table.transform))
+        return recipe(table, {i.table: self.graph[i.table] for i in table.reads}, self._code(table.transform), now)
 
     def take_in(self, now_utc: datetime) -> dict[str, int]:
         """Take in what has landed: files that are new, or not those that were there when last asked.
@@ -266,7 +266,8 @@ class Engine:
         keys = list(claim.tokens)
         if not keys:
             return []
-        began_utc, looked = self._clock.now_utc(), self.ledger.serials.now()
+        # Before the inputs are looked at: what changes meanwhile is then looked at once more.
+        began_utc, looked, under = self._clock.now_utc(), self.ledger.serials.now(), self.recipe(table.name)
         prepared = self._prepare(table, keys)
         before = self.ledger.publications.settlements(table.name, prepared.traces.keys())
         bars = self.ledger.bars.standing(table.name, prepared.traces.keys())
@@ -281,7 +282,7 @@ class Engine:
                 root = snapshot.version.root if snapshot else None
                 outcomes.append(Reused(key, settled.action, settled.verdict, root))
         if due:
-            judged = self._judged(table, prepared, due, bars, looked, began_utc, force=force)
+            judged = self._judged(table, prepared, due, bars, looked, under, began_utc, force=force)
             outcomes += self._publisher.publish(claim, judged)
         return outcomes
 
@@ -314,11 +315,11 @@ class Engine:
         due: Collection[str],
         bars: Mapping[str, Collection[Bar]],
         looked: int,
+        under: int,
         began_utc: datetime,
         *,
         force: bool,
     ) -> dict[str, Candidate]:
-        recipe = self.recipe(table.name)
         self._keep_sources(table)
         computed = prepared.compute(due)
         judgements = _judge(table, computed)
@@ -339,7 +340,7 @@ class Engine:
                 prepared.traces[key],
                 shares.get(key, ()),
                 looked,
-                recipe,
+                under,
                 seconds,
             )
             for key in due

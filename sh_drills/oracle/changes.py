@@ -9,8 +9,12 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from random import Random
 
-from sh_drills.oracle.drawing import LIMITS, broken, draw_file, keys_of
+from sh_drills.oracle.calendar import keys_of
+from sh_drills.oracle.drawing import LIMITS, broken, draw_file, windowed
 from sh_drills.oracle.shapes import RAW, File, Shape, World
+
+_MORE = "abcdefgh"
+"""Names of columns beside the key."""
 
 
 @dataclass(frozen=True)
@@ -40,8 +44,9 @@ def change(rng: Random, world: World) -> Change:
         (2, _edit_code),
         (1, _edit_idly),
         (2, _edit_contract),
-        (1, _redeclare),
-        (1, _pass_days),
+        (2, _redeclare),
+        (1, _add_column),
+        (2, _pass_days),
         (1, _pause),
         (2, _resume),
     ]
@@ -159,12 +164,22 @@ def _redeclare(rng: Random, world: World) -> Change:
     columns = world.shapes[given.table].columns[1:]
     read = tuple(c for c in columns if c in needed or rng.random() < 0.5)  # noqa: PLR2004 -- half of the others
     given = replace(given, columns=rng.choice([None, read]), least=rng.choice([given.least, None, 0]))
-    if number > 0 and world.shapes[given.table].span.start is not None:
+    if number > 0 and windowed(shape.span, world.shapes[given.table].span) and not given.every:
         given = replace(given, first=rng.choice([given.first, -1]), last=rng.choice([given.last, 0]))
         if given.last < given.first:
             given = replace(given, last=given.first)
     reads = (*shape.reads[:number], given, *shape.reads[number + 1 :])
     return _edited(world, replace(shape, reads=reads), f"reads {given}")
+
+
+def _add_column(rng: Random, world: World) -> Change:
+    """A table gets one more column; whoever reads all of them waits for it."""
+    shape = _mart(rng, world)
+    if shape.code is None or len(shape.columns) > len(_MORE):
+        return _restate(rng, world)
+    columns = (*shape.columns, _MORE[len(shape.columns) - 1])
+    code = replace(shape.code, picks=(*shape.code.picks, shape.code.picks[0]))
+    return _edited(world, replace(shape, columns=columns, code=code), f"gets the column {columns[-1]}")
 
 
 def _pass_days(rng: Random, world: World) -> Change:

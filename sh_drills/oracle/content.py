@@ -1,8 +1,8 @@
 """Content: what the tables of a drawn world compute and what their gates let through, in plain Python.
 
-Belongs here: the transform and the gate of a shape, on plain rows. Does not belong here: finding what a partition reads.
-Invariant: a result depends only on the rows that are handed in, not on their order; nothing here imports the project
-(the reference uses it too: what a transform computes is not on trial, when it runs is).
+Belongs here: the transform and the gate of a shape, on plain rows. Does not belong here: finding what a partition
+reads. Invariant: a result depends only on the rows that are handed in, not on their order; nothing here imports the
+project (the reference uses it too: what a transform computes is not on trial, when it runs is).
 """
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence

@@ -4,11 +4,13 @@ Belongs here: from shapes to ``Table`` and ``Contract``, with transforms that ru
 belong here: drawing shapes, computing in memory. Invariant: a declared table computes and lets through what ``content``
 says of its shape.
 
-``PERIODS`` is where a further kind of partition set is named; beside it stand its drawing (``drawing``), and the
+``SETS`` is where a further kind of partition set is named; beside it stand its drawing (``drawing``), and the
 reference's own idea of it (``calendar``).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
+from datetime import date, datetime
 from functools import lru_cache
 
 import pandera.polars as pa
@@ -20,18 +22,36 @@ from sh_core.contract import Contract, Reference, Split, Withhold
 from sh_core.feed import PLACEHOLDER, Feed
 from sh_core.graph import Graph
 from sh_core.inputs import Input, Lookup, Partial, Required
-from sh_core.mapping import Window
-from sh_core.partitions import Daily, Monthly, Partitions, Unpartitioned, Weekly
+from sh_core.mapping import All, Last, PartitionMapping, Window, dimensions_of
+from sh_core.partitions import (
+    Daily,
+    Dimension,
+    Hourly,
+    Monthly,
+    Multi,
+    Partitions,
+    Periods,
+    Static,
+    Unpartitioned,
+    Weekly,
+)
 from sh_core.table import Station, Table, Transform
 from sh_drills.oracle.content import computed
 from sh_drills.oracle.shapes import KEY, RAW, STAGED, Gate, Given, Shape, Span
 
+_DAYS = (Daily, Weekly, Monthly)
+
+_MAPPINGS: Mapping[str, PartitionMapping] = {"all": All(), "last": Last()}
+
 _STATIONS = {RAW: Station.RAW, STAGED: Station.STAGED}
 
-PERIODS: Mapping[str, Callable[[Span], Partitions]] = {
+SETS: Mapping[str, Callable[[Span], Partitions]] = {
+    "hourly": lambda span: Hourly(_start(span), span.end, column="hour"),
     "daily": lambda span: Daily(_start(span), span.end),
     "weekly": lambda span: Weekly(_start(span), span.end),
     "monthly": lambda span: Monthly(_start(span), span.end),
+    "static": lambda span: Static(span.of, column="place"),
+    "multi": lambda span: Multi(**{name: _dimension(part) for name, part in span.dims}),
     "whole": lambda _: Unpartitioned(),
 }
 """The real set of partitions of each kind of span."""
@@ -48,7 +68,7 @@ def graph_of(shapes: Mapping[str, Shape]) -> Graph:
 def _table(shape: Shape, mains: Span) -> Table:
     return Table(
         name=shape.name,
-        contract=_contract(shape.station, shape.columns, shape.gate, partitions_of(shape.span).column),
+        contract=_contract(shape.station, shape.columns, shape.gate, partitions_of(shape.span)),
         partitions=partitions_of(shape.span),
         station=_STATIONS.get(shape.station, Station.MART),
         inputs=tuple(_input(given, mains if i == 0 else None) for i, given in enumerate(shape.reads)),
@@ -64,10 +84,17 @@ def _table(shape: Shape, mains: Span) -> Table:
 @lru_cache(maxsize=1024)
 def partitions_of(span: Span) -> Partitions:
     """The real set of partitions."""
-    return PERIODS[span.kind](span)
+    return SETS[span.kind](span)
 
 
-def _start(span: Span):  # noqa: ANN202 -- a date, once it is known to be there
+def _dimension(span: Span) -> Dimension:
+    partitions = partitions_of(span)
+    if not isinstance(partitions, Dimension):
+        raise TypeError(span)
+    return partitions
+
+
+def _start(span: Span) -> date:
     if span.start is None:
         raise AssertionError(span)
     return span.start
@@ -76,13 +103,14 @@ def _start(span: Span):  # noqa: ANN202 -- a date, once it is known to be there
 @lru_cache(maxsize=1024)
 def _feed(name: str, span: Span, columns: tuple[str, ...]) -> Feed:
     partitions = partitions_of(span)
-    file_name = f"{name}.csv" if partitions.column is None else f"{name}_{PLACEHOLDER}.csv"
+    places = "_".join(f"{{{part}}}" if part else PLACEHOLDER for part in span.parts)
+    file_name = f"{name}_{places}.csv" if places else f"{name}.csv"
     return Feed(name, file_name, columns, partitions, owner="team:oracle", max_unparsable=1.0)
 
 
 @lru_cache(maxsize=1024)
-def _contract(station: str, columns: tuple[str, ...], gate: Gate, period: str | None) -> Contract:
-    own = {} if period is None else {period: pa.Column(pl.Date())}
+def _contract(station: str, columns: tuple[str, ...], gate: Gate, partitions: Partitions) -> Contract:
+    own = {column: pa.Column(dtype) for column, dtype in partitions.columns.items()}
     if station == RAW:
         text = {c: pa.Column(pl.String, nullable=True) for c in columns}
         return Contract(pa.DataFrameSchema({**text, **own}), owner="team:oracle", on_breach=Split(1.0))
@@ -95,17 +123,17 @@ def _contract(station: str, columns: tuple[str, ...], gate: Gate, period: str | 
         on_breach=Withhold() if gate.share is None else Split(gate.share),
         references=() if gate.refers is None else (Reference((columns[1],), gate.refers, gate.lost),),
     )
-    rules = [*([IN_PARTITION] if period else []), *([CONSERVES_ROWS] if station == STAGED else [])]
+    rules = [*([IN_PARTITION] if own else []), *([CONSERVES_ROWS] if station == STAGED else [])]
     return contract.with_rules(*rules)
 
 
 def _input(given: Given, mains: Span | None) -> Input:
     """An input; the main one (whose span is given) hands over which period its rows are of."""
-    period = None if mains is None else partitions_of(mains).column
+    period = [] if mains is None else list(partitions_of(mains).columns)
     return Input(
         given.table,
-        given.columns if given.columns is None or period is None else (*given.columns, period),
-        Window(given.first, given.last),
+        given.columns if given.columns is None else (*given.columns, *period),
+        _MAPPINGS[given.every] if given.every else Window(given.first, given.last),
         Required() if given.least is None else Partial(given.least),
         None if given.by is None else Lookup(given.by[0], (given.by[1],)),
         given.argument,
@@ -113,30 +141,43 @@ def _input(given: Given, mains: Span | None) -> Input:
 
 
 def _staging(shape: Shape) -> Transform:
-    columns, period = shape.columns, partitions_of(shape.span).column
+    columns, own = shape.columns, list(partitions_of(shape.span).columns)
 
     def transform(**inputs: pl.LazyFrame) -> pl.LazyFrame:
         (rows,) = inputs.values()
-        own = [] if period is None else [period]
         return rows.select(*own, *(pl.col(c).cast(pl.Int64) for c in columns), *LINEAGE)
 
     return transform
 
 
 def _transform(shape: Shape, mains: Span) -> Transform:
-    code, partitions, period = shape.code, partitions_of(shape.span), partitions_of(mains).column
+    code, own, theirs = shape.code, dimensions_of(partitions_of(shape.span)), dimensions_of(partitions_of(mains))
     if code is None:
         raise AssertionError(shape)
     schema = dict.fromkeys(shape.columns, pl.Int64())
+    # What the function holds on to is part of its code version: what is declared about inputs and rules must not be.
+    reads = tuple(Given(given.argument, "", by=given.by) for given in shape.reads)
+    shape = replace(shape, gate=Gate(0), reads=reads)
 
     def transform(**inputs: pl.LazyFrame) -> pl.LazyFrame:
         handed = {name: frame.collect() for name, frame in inputs.items()}
         made = pl.LazyFrame(computed(shape, {n: frame.to_dicts() for n, frame in handed.items()}), schema, orient="row")
-        if not isinstance(partitions, Daily | Weekly | Monthly) or period is None:
-            return made
-        # The main input is read over exactly the partition's own period, so that any of its rows tells which it is.
-        day = next(iter(handed[code.main].get_column(period)), None)
-        own = None if day is None else partitions.floor(day)
-        return made.select(pl.lit(own, pl.Date).alias(partitions.column), *shape.columns)
+        # The main input is read over exactly the partition's own period and key, so that any of its rows tells which.
+        row = next(handed[code.main].iter_rows(named=True), None)
+        values = {} if row is None else {c: v for dim in own.values() for c, v in _value(dim, theirs.values(), row)}
+        columns = {column: dtype for dim in own.values() for column, dtype in dim.columns.items()}
+        period = [pl.lit(values.get(column), dtype).alias(column) for column, dtype in columns.items()]
+        return made.select(*period, *shape.columns)
 
     return transform
+
+
+def _value(own: Dimension, theirs: Iterable[Dimension], row: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """What a partition column holds, as a row of the main input tells."""
+    for dimension in theirs:
+        value = row[dimension.column]
+        if isinstance(own, Static) and isinstance(dimension, Static):
+            yield own.column, value
+        elif isinstance(own, Periods) and isinstance(dimension, Periods):
+            day = value.date() if isinstance(value, datetime) else value
+            yield own.column, own.floor(day) if isinstance(own, _DAYS) and isinstance(day, date) else value

@@ -10,7 +10,7 @@ from dataclasses import replace
 from datetime import date, timedelta
 from random import Random
 
-from sh_drills.oracle.calendar import periods_read
+from sh_drills.oracle.calendar import keys_of
 from sh_drills.oracle.shapes import (
     KEY,
     MART,
@@ -33,8 +33,14 @@ MONDAY = date(2024, 2, 26)
 LIMITS = (6, 8, 50)
 """Greatest values that contracts allow; values are below 10 unless something is broken."""
 
-_FINER = {"daily": ("daily",), "weekly": ("weekly", "daily"), "monthly": ("monthly", "daily", "weekly")}
-"""Per kind, those over whose periods a table of that kind can be computed."""
+_FINER = {
+    "hourly": ("hourly",),
+    "daily": ("daily", "hourly"),
+    "weekly": ("weekly", "daily", "hourly"),
+    "monthly": ("monthly", "daily"),
+    "static": ("static",),
+}
+"""Per kind, those over whose partitions a table of that kind can be computed."""
 
 _WINDOWS = ((0, 0), (0, 0), (-1, 0), (-1, -1), (-2, 0), (0, 1), (-3, -2), (1, 1))
 
@@ -49,8 +55,11 @@ def draw_world(rng: Random, tables: int | None = None) -> World:
     wanted = tables or rng.choices((rng.randint(3, 8), rng.randint(9, 20), rng.randint(21, 60)), (85, 12, 3))[0]
     spans = _spans(rng, short=wanted > 20)  # noqa: PLR2004 -- many tables of few partitions
     shapes: dict[str, Shape] = {}
-    for number in range(rng.randint(1, 1 + wanted // 8)):
-        _add_feed(rng, shapes, f"f{number}", spans["daily" if number == 0 else rng.choice(["daily", "weekly", "late"])])
+    for number in range(rng.randint(1, 1 + wanted // 4)):
+        if len(shapes) + 2 < wanted:
+            _add_feed(
+                rng, shapes, f"f{number}", rng.choice([spans["daily"], *spans.values(), *list(spans.values())[:2]])
+            )
     for number in range(rng.randint(0, 1 + wanted // 12)):
         if len(shapes) + 2 < wanted:
             _add_feed(rng, shapes, f"r{number}", Span("whole"))
@@ -66,16 +75,20 @@ def draw_world(rng: Random, tables: int | None = None) -> World:
     return world
 
 
-def keys_of(span: Span, today: date) -> list[str]:
-    """Declared partitions."""
-    return [key for key, _, _ in periods_read(span, today)]
-
-
 def _spans(rng: Random, *, short: bool) -> dict[str, Span]:
     days = rng.randint(2, 4 if short else 9)
     last = MONDAY + timedelta(days=days - 1)
+    daily, places = Span("daily", MONDAY, rng.choice([last, last, None])), Span("static", of=("x", "y"))
+    unusual = {
+        "hourly": Span("hourly", MONDAY, MONDAY),
+        "places": places,
+        "combined": Span("multi", dims=(("day", daily), ("place", places))),
+    }
+    chosen = rng.sample(list(unusual), rng.choice([0, 0, 2, 3]))
     return {
-        "daily": Span("daily", MONDAY, rng.choice([last, last, None])),
+        **{name: unusual[name] for name in chosen},
+        "whole": Span("whole"),
+        "daily": daily,
         "late": Span("daily", MONDAY + timedelta(days=rng.randint(0, 2)), last + timedelta(days=2)),
         "weekly": Span("weekly", MONDAY, MONDAY + timedelta(days=13)),
         "monthly": Span("monthly", date(2024, 2, 1), date(2024, 3, 31)),
@@ -94,16 +107,14 @@ def _mart(rng: Random, name: str, shapes: dict[str, Shape], spans: dict[str, Spa
     able = [s for s in shapes.values() if s.station != RAW]
     recent = able[-5:]
     main = rng.choice(rng.choice([able, recent]))
-    own = rng.choice(
-        [s for s in spans.values() if main.span.kind in _FINER[s.kind]] if main.span.start else [main.span]
-    )
-    if main.span.start is not None and rng.random() < 0.6:  # noqa: PLR2004 -- mostly its own days
-        own = main.span
-    reads = [_main_input(rng, main)]
+    own = main.span  # mostly
+    if rng.random() < 0.5:  # noqa: PLR2004
+        own = rng.choice([s for s in spans.values() if _finer(main.span, s) and s.kind != "whole"] or [own])
+    if rng.random() < 0.1:  # noqa: PLR2004 -- now and then
+        own = spans["whole"]
+    reads = [_main_input(rng, main, own)]
     for _ in range(rng.choice([0, 0, 1, 1, 2, 3])):
-        source = rng.choice(rng.choice([able, recent]))
-        if own.start is not None or source.span.start is None:
-            reads.append(_side_input(rng, source, own, reads, main))
+        reads.append(_side_input(rng, rng.choice(rng.choice([able, recent])), own, reads, main))
     columns = (KEY, "a", "b", "c")[: rng.randint(2, 4)]
     by_name = {g.argument: shapes[g.table] for g in reads}
     code = Code(
@@ -112,26 +123,47 @@ def _mart(rng: Random, name: str, shapes: dict[str, Shape], spans: dict[str, Spa
         picks=tuple(_pick(rng, reads, by_name) for _ in columns[1:]),
         plus=rng.randint(0, 3),
     )
-    registers = [s.name for s in able if s.span.start is None]
+    registers = [s.name for s in able if s.span.kind == "whole"]
     refers = rng.choice(registers) if registers and rng.random() < 0.15 else None  # noqa: PLR2004 -- now and then
     gate = Gate(rng.choice(LIMITS), rng.choice([None, None, 0.3]), refers, 0.5 if refers else 0.0)
     return Shape(name, MART, own, columns, gate, tuple(reads), code)
 
 
-def _main_input(rng: Random, main: Shape) -> Given:
-    return Given(main.name, main.name, _some_columns(rng, main), least=rng.choice([None, None, None, 0, 1]))
+def _finer(span: Span, own: Span) -> bool:
+    """Whether every partition of a set lies within one of another set, or the other set is one partition."""
+    kinds = [part.kind for part in span.parts.values()]
+    return all(any(kind in _FINER[part.kind] for kind in kinds) for part in own.parts.values())
+
+
+def _corresponds(own: Span, source: Span) -> bool:
+    """Whether a partition of the one set says which of another one is meant."""
+    lists, theirs = ([p.kind == "static" for p in s.parts.values()] for s in (own, source))
+    return source.kind == "whole" or any(sort in lists for sort in theirs)
+
+
+def windowed(own: Span, source: Span) -> bool:
+    """Whether periods of one set can be counted from those of another."""
+    return source.start is not None and any(part.start is not None for part in own.parts.values())
+
+
+def _main_input(rng: Random, main: Shape, own: Span) -> Given:
+    every = "" if _corresponds(own, main.span) else rng.choice(["all", "last"])
+    least = rng.choice([None, None, None, 0, 1])
+    return Given(main.name, main.name, _some_columns(rng, main), every=every, least=least)
 
 
 def _side_input(rng: Random, source: Shape, own: Span, before: list[Given], main: Shape) -> Given:
     argument = source.name if all(g.argument != source.name for g in before) else f"{source.name}_{len(before)}"
     given = Given(argument, source.name, _some_columns(rng, source))
-    if source.span.start is not None:
+    if not _corresponds(own, source.span) or (source.span.kind != "whole" and rng.random() < 0.1):  # noqa: PLR2004
+        given = replace(given, every=rng.choice(["all", "last"]))
+    elif windowed(own, source.span):
         first, last = rng.choice(_WINDOWS)
         given = replace(given, first=first, last=last)
-    if rng.random() < (0.6 if source.span.start is None else 0.1):
+    if rng.random() < (0.6 if source.span.kind == "whole" else 0.1):
         handed = main.columns if before[0].columns is None else (KEY, *before[0].columns)
         given = replace(given, by=(before[0].argument, rng.choice(handed)))
-    same = own == source.span and given.first == given.last == 0
+    same = own == source.span and given.first == given.last == 0 and not given.every
     return replace(given, least=rng.choice([None, None, 0] if same else [None, 0, 0, 1, 2]))
 
 

@@ -5,13 +5,14 @@ Invariant: a case follows from its seed alone, and a failure tells what was chan
 """
 
 from collections import Counter
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from random import Random
 
 from sh_core.policy import Hold, Policy
 from sh_core.watch import Decision
-from sh_drills.oracle.calendar import periods_read, read_by
+from sh_drills.oracle.calendar import keys_of, read_by
 from sh_drills.oracle.changes import Change, change
 from sh_drills.oracle.drawing import draw_world
 from sh_drills.oracle.reference import Handed, Place, Rebuilt, Reference, Shown
@@ -61,6 +62,7 @@ class Case:
         ticks: How many ticks there were.
         changes: How many changes.
         turns: Whether to compare who was requested before whom (one change at a time, the count of executions tells).
+        disturbed: Whether anything happened during the tick.
         waiting: Since when partitions have been waiting for others, as the watch has said.
     """
 
@@ -73,23 +75,32 @@ class Case:
     ticks: int = 0
     changes: int = 0
     turns: bool = False
+    disturbed: bool = False
     waiting: dict[Place, datetime] = field(default_factory=dict)
     _known: dict[Place, frozenset[Place]] = field(default_factory=dict)
 
     @classmethod
-    def draw(cls, seed: int, tables: int | None = None) -> "Case":
-        """A case that has not begun."""
+    def draw(
+        cls, seed: int, tables: int | None = None, opened: Callable[[World, Policy], System] = System.of
+    ) -> "Case":
+        """A case that has not begun.
+
+        Args:
+            seed: Where chance comes from.
+            tables: How many tables; drawn if not given.
+            opened: What is put on trial.
+        """
         rng = Random(seed)
         world = draw_world(rng, tables)
         sweep_s = rng.choice([RARELY_S, RARELY_S, 300.0, 0.0])
-        case = cls(rng, world, System.of(world, Policy(sweep_s=sweep_s)), Reference(world))
+        case = cls(rng, world, opened(world, Policy(sweep_s=sweep_s)), Reference(world))
         case.story.append(f"seed {seed}, {len(world.shapes)} tables, {world.today}, sweep every {sweep_s:g} s")
         case.story += [f"  {shape}" for shape in world.shapes.values()]
         return case
 
     def account(self) -> Account:
         """What it consisted of so far."""
-        partitions = sum(len(t.partitions.declared(self.system.now_utc)) for t in self.system.book.graph.tables)
+        partitions = sum(len(keys_of(s.span, self.world.today)) for s in self.world.shapes.values())
         return Account(
             len(self.world.shapes), partitions, self.changes, len(self.system.executed), self.ticks, self.system.reused
         )
@@ -101,6 +112,7 @@ class Case:
         self.ticks += 1
         self.system.now_utc += timedelta(seconds=1)
         began, paused, serial = self._occupied(), set(self.system.ledger.paused), self.system.ledger.serial
+        asked = {place: list(times) for place, times in self.system.asked.items()}
         decision = self.system.tick(sweep=sweep)
         # What was let go of during the tick may have been free when the watch looked.
         working = {place for place, _ in began & self._occupied()}
@@ -112,13 +124,44 @@ class Case:
             self.require(place[0] not in paused, f"{place} was requested, though paused")
             done = place in {p for p, _ in began} and self.system.is_settled(*place, after=serial)
             self.require(not done, f"{place} was requested, though the run that worked on it had just settled it")
-        self._check_turns(decision, due, working)
+        if not self.disturbed:
+            self._check_tries(decision, asked)
+            for place in due:
+                self.require(
+                    not self.system.is_settled(*place), f"{place} was requested, though there is nothing to do"
+                )
+        self.system.note(decision)
+        if self.turns:
+            self._check_turns(decision, due, working, {place for place, _ in began | self._occupied()})
         return decision
 
-    def _check_turns(self, decision: Decision, due: set[Place], working: set[Place]) -> None:
-        """Nothing goes before those it reads from, unless it has waited long enough; nothing waits longer."""
+    def _check_tries(self, decision: Decision, asked: Mapping[Place, list[tuple[str, datetime]]]) -> None:
+        """What has failed is not tried too often, nor too soon."""
+        policy = self.system.policy
+        for name, found in decision.due.items():
+            for key, stale in found.items():
+                times = [at for trace, at in asked.get((name, key), ()) if trace == stale.trace]
+                pause = policy.first_pause_s * policy.growth ** (len(times) - 1) if times else 0.0
+                soon = bool(times) and (self.system.now_utc - times[-1]).total_seconds() < min(pause, 3600.0)
+                self.require(len(times) < policy.most_tries, f"{name}[{key}] was requested {len(times) + 1} times")
+                self.require(not soon, f"{name}[{key}] was requested again too soon")
+        for name, held in decision.held.items():
+            for key, hold in held.items():
+                tries = len(self.system.ledger.asked.get((name, key), ()))
+                given_up = hold.hold is Hold.GIVEN_UP and tries < policy.most_tries
+                self.require(not given_up, f"{name}[{key}] was given up after {tries} tries")
+
+    def _check_turns(self, decision: Decision, due: set[Place], working: set[Place], any_time: set[Place]) -> None:
+        """Nothing goes before those it is computed from, nor waits without them or for too long.
+
+        Args:
+            decision: Of this tick.
+            due: What it requested.
+            working: What was worked on all the time while it decided.
+            any_time: What was worked on at its beginning or at its end.
+        """
         now, patience = self.system.now_utc, timedelta(seconds=self.system.policy.patience_s)
-        for place in due if self.turns else ():
+        for place in due:
             before = self._ancestors(place) & (due | working)
             waited = now - self.waiting.get(place, now)
             self.require(not before or waited >= patience, f"{place} was requested before {sorted(before)[:3]}")
@@ -131,6 +174,8 @@ class Case:
         self.waiting = {place: self.waiting.get(place, now) for place in held}
         for place, since in self.waiting.items():
             self.require(now - since < patience, f"{place} has been waiting for its turn since {since}")
+            if not self.disturbed:
+                self.require(bool(self._ancestors(place) & (due | any_time)), f"{place} waits for nothing")
 
     def _ancestors(self, place: Place) -> frozenset[Place]:
         """Everything declared that a partition is computed from, however indirectly."""
@@ -139,8 +184,12 @@ class Case:
             found: set[Place] = set()
             for given in shape.everything_read:
                 span = self.world.shapes[given.table].span
-                declared = {k for k, _, _ in periods_read(span, self.world.today)}
-                direct = {(given.table, p) for p in read_by(shape.span, span, given, place[1]) if p in declared}
+                declared = set(keys_of(span, self.world.today))
+                direct = {
+                    (given.table, p)
+                    for p in read_by(shape.span, span, given, place[1], self.world.today)
+                    if p in declared
+                }
                 found = found.union(direct, *map(self._ancestors, direct))
             self._known[place] = frozenset(found)
         return self._known[place]
@@ -185,11 +234,25 @@ class Case:
         for fresh in (False, True):
             if fresh:
                 self.restart()
+                self.check_idle_sweep()
             decision = self.tick(sweep=self.rng.random() < 0.5)  # noqa: PLR2004 -- with what it remembers or without
             due = [f"{name}[{key}]" for name, found in decision.due.items() for key in found]
             self.require(not due, f"it was quiet, and a {'new' if fresh else 'further'} watch requests {due[:5]}")
         given_up = [h for held in decision.held.values() for h in held.values() if h.hold is not Hold.PAUSED]
         self.require(not given_up, f"something is held back for ever: {given_up[:3]}")
+
+    def check_idle_sweep(self) -> None:
+        """A sweep looks only at what has its reasons, once it has been looked at."""
+        self.tick(sweep=True)
+        looked = self.tick(sweep=True).suspected
+        now = Reference(self.world, self.system.shown())
+        waiting = [
+            f"{shape.name}[{key}]"
+            for shape in self.world.shapes.values()
+            for key in keys_of(shape.span, self.world.today)
+            if shape.name in self.world.paused or now.handed(shape, key) is None
+        ]
+        self.require(looked <= len(waiting), f"a sweep looks at {looked}, but only {waiting} have anything open")
 
     def check_traces(self) -> None:
         """Nothing was executed twice under one trace without anything else in between."""
@@ -203,13 +266,17 @@ class Case:
         self.system.restart()
         self.waiting.clear()
 
+    def know_nothing(self) -> None:
+        """Tables or days are others: who is computed from whom is found out anew."""
+        self._known.clear()
+
     def change(self) -> Change:
         """Make one change and let the system know."""
         made = change(self.rng, self.world)
         self.changes += 1
         self.story.append(made.says)
         self.system.notice(made)
-        self._known.clear()
+        self.know_nothing()
         if made.edited:
             self.waiting.clear()
         return made
@@ -230,13 +297,24 @@ class Case:
             self.pinned[place] = (len(self.system.executed), handed, shown)
 
 
-def quiescent(seed: int, changes: int = 6, tables: int | None = None) -> Account:
+def quiescent(
+    seed: int,
+    changes: int = 6,
+    tables: int | None = None,
+    opened: Callable[[World, Policy], System] = System.of,
+) -> Account:
     """Changes one after the other; what is executed after each is exactly what the reference executes.
+
+    Args:
+        seed: Where chance comes from.
+        changes: How many.
+        tables: How many tables; drawn if not given.
+        opened: What is put on trial.
 
     Raises:
         DisagreedError: With the seed and what happened.
     """
-    case = Case.draw(seed, tables)
+    case = Case.draw(seed, tables, opened)
     for number in range(changes + 1):
         if number > 0:
             if case.rng.random() < 0.1:  # noqa: PLR2004 -- now and then
@@ -262,7 +340,8 @@ def quiescent(seed: int, changes: int = 6, tables: int | None = None) -> Account
 def _told(decision: Decision) -> str:
     due = [f"{name}[{key}]" for name, found in decision.due.items() for key in found]
     held = [f"{name}[{key}] {h.hold.name.lower()}" for name, found in decision.held.items() for key, h in found.items()]
-    return f"{'sweep' if decision.swept else 'tick'}: due {', '.join(due) or 'nothing'}; held {', '.join(held) or 'nothing'}"
+    told = f"due {', '.join(due) or 'nothing'}; held {', '.join(held) or 'nothing'}"
+    return f"{'sweep' if decision.swept else 'tick'}: {told}"
 
 
 def _compared(found: Counter[Place], expected: Counter[Place]) -> str:

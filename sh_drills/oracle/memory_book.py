@@ -1,16 +1,16 @@
 """A book in memory: what the ledger keeps, kept in dictionaries, and the watch's port onto it.
 
 Belongs here: the ledger's semantics, small enough to be read at once. Does not belong here: running anything
-(``memory_engine``). Invariant: the same as the ledger's: serials only grow; ``looked`` is the serial that was read before
-the inputs were; a partition's content serial moves only if its root does. ``tests/conformance/test_book.py`` holds for
-this book and for the ledger's alike.
+(``memory_engine``). Invariant: the same as the ledger's: serials only grow; ``looked`` is the serial that was read
+before the inputs were; a partition's content serial moves only if its root does. ``tests/conformance/test_book.py``
+holds for this book and for the ledger's alike.
 """
 
 import hashlib
 from bisect import bisect_right
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import date, datetime
 from functools import lru_cache
 
 from sh_core.book import Changes, Keys, Request, Tries
@@ -31,19 +31,18 @@ Place = tuple[str, str]
 
 
 @lru_cache(maxsize=50_000)
-def version_of(columns: tuple[str, ...], rows: Rows, period: tuple[str, str] | None, *, keyed: bool) -> Version:
+def version_of(columns: tuple[str, ...], rows: Rows, period: tuple[tuple[str, str], ...], *, keyed: bool) -> Version:
     """The version of some rows, built as ``sh_core.version`` builds it and hashed more cheaply.
 
     Args:
         columns: Their columns, the key first.
         rows: The rows, sorted.
-        period: Name and value of the partition column, if there is one.
+        period: Names and values of the partition columns.
         keyed: Whether the first column identifies a row; without it a row is its own key.
     """
     keys: Sequence[object] = [row[0] for row in rows] if keyed else rows
     digests = {c: _hashed(c, [(k, row[i]) for k, row in zip(keys, rows, strict=True)]) for i, c in enumerate(columns)}
-    if period is not None:
-        digests[period[0]] = _hashed(*period, keys)
+    digests |= {column: _hashed(column, value, keys) for column, value in period}
     bare = Version("sh1-", digests, (columns[0],) if keyed else (), len(rows))
     return replace(bare, root=bare.of(digests))
 
@@ -52,8 +51,9 @@ def _hashed(*what: object) -> str:
     return f"sh1-{hashlib.blake2b(repr(what).encode(), digest_size=16).hexdigest()}"
 
 
-_ANY_TIME = datetime(9000, 1, 1, tzinfo=UTC)
-"""Windows are the same at any time."""
+def periods(table: Table, key: str) -> tuple[tuple[str, str], ...]:
+    """What a partition's partition columns hold, by name."""
+    return tuple((column, str(value)) for column, value in table.partitions.values(key).items())
 
 
 @dataclass(frozen=True)
@@ -153,14 +153,16 @@ class MemoryBook:
         graph: The tables.
         shapes: What they were declared from.
         ledger: Where the facts are.
+        now: What time it is.
         between: Called before each answer: whatever may happen between two questions happens here.
     """
 
     graph: Graph
     shapes: Mapping[str, Shape]
     ledger: Ledger
+    now: Callable[[], datetime]
     between: Callable[[], None] = lambda: None
-    _recipes: dict[str, int] = field(default_factory=dict)
+    _recipes: dict[tuple[str, date], int] = field(default_factory=dict)
 
     # ---- the port
 
@@ -193,10 +195,11 @@ class MemoryBook:
 
     def recipe(self, table: str) -> int:
         """The present recipe of a table."""
-        if table not in self._recipes:
+        known = (table, self.now().date())  # no drawn set without end has shorter periods than days
+        if known not in self._recipes:
             found = self.graph[table]
-            self._recipes[table] = recipe(found, self._upstream(found), self.shapes[table].code_text)
-        return self._recipes[table]
+            self._recipes[known] = recipe(found, self._upstream(found), self.shapes[table].code_text, self.now())
+        return self._recipes[known]
 
     def look(self, table: str, keys: Collection[str]) -> Look:
         """What partitions of a table are now."""
@@ -266,7 +269,7 @@ class MemoryBook:
                 self, table, traces, {k: (table.feed.delivery(k),) for k in keys if k not in files}, files=files
             )
         upstream = self._upstream(table)
-        asked = wanted(table, upstream, keys, _ANY_TIME)
+        asked = wanted(table, upstream, keys, self.now())
         versions: dict[str, dict[str, Version]] = {}
         seen: dict[str, Mapping[str, Content]] = {}
         for input_name, source in upstream.items():
@@ -327,8 +330,8 @@ class Sight:
         """The version of the looked-up rows."""
         rows, source = self._rows_of(given, key, p), self.book.graph[given.table]
         kept = handed_over(given, source)
-        columns = tuple(sorted(c for c in kept if c != source.partitions.column))
+        columns = tuple(sorted(c for c in kept if c not in source.partitions.columns))
         columns = (*source.contract.key, *(c for c in columns if c not in source.contract.key))
-        period = (source.partitions.column, p) if source.partitions.column in kept else None
+        period = tuple((column, value) for column, value in periods(source, p) if column in kept)
         plain = tuple(sorted(tuple(row[c] for c in columns) for row in rows))
         return version_of(columns, plain, period, keyed=True).root

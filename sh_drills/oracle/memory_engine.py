@@ -1,7 +1,8 @@
 """An engine in memory: runs partitions the way the real engine does, in two steps between which anything may happen.
 
-Belongs here: leases, looking at inputs once they are held, settling. Does not belong here: choosing what to run. Invariant:
-as in the engine: what is computed is what the trace says; a partition whose trace is settled is not executed.
+Belongs here: leases, looking at inputs once they are held, settling. Does not belong here: choosing what to run.
+Invariant: as in the engine: what is computed is what the trace says; a partition whose trace is settled is not
+executed.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from dataclasses import dataclass, field
 from sh_core.records import Action
 from sh_core.trace import Trace
 from sh_drills.oracle.content import computed, judged
-from sh_drills.oracle.memory_book import Content, Decided, MemoryBook, Place, version_of
+from sh_drills.oracle.memory_book import Content, Decided, MemoryBook, Place, periods, version_of
 from sh_drills.oracle.shapes import KEY, Rows
 
 
@@ -21,11 +22,13 @@ class Made:
     Attributes:
         trace: From what.
         looked: Serial that was read before its inputs were.
+        recipe: Recipe under which it was looked at.
         rows: What may be published; None if it is to be withheld.
     """
 
     trace: Trace
     looked: int
+    recipe: int
     rows: Rows | None
 
 
@@ -59,7 +62,7 @@ class Run:
         ledger, shape = self.book.ledger, self.book.shapes[self.table]
         held = [key for key in self.keys if ledger.leases.setdefault((self.table, key), self.holder) == self.holder]
         self.busy = [key for key in self.keys if key not in held]
-        looked = ledger.serial
+        looked, recipe = ledger.serial, self.book.recipe(self.table)
         self.book.between()
         sight = self.book.see(self.table, held)
         for key in held:
@@ -75,7 +78,7 @@ class Run:
                 handed = sight.handed(key)
                 known = {row[KEY] for row in handed.get(f"@{shape.gate.refers}", ())}
                 rows = judged(shape, computed(shape, handed), known)
-            self.made[key] = Made(trace, looked, rows)
+            self.made[key] = Made(trace, looked, recipe, rows)
 
     def finish(self, executed: Callable[[Place, str], None]) -> None:
         """Settle what was computed and give leases back.
@@ -88,8 +91,7 @@ class Run:
         for key, made in self.made.items():
             content = None
             if made.rows is not None:
-                period = None if table.partitions.column is None else (table.partitions.column, key)
-                version = version_of(shape.columns, made.rows, period, keyed=shape.keyed)
+                version = version_of(shape.columns, made.rows, periods(table, key), keyed=shape.keyed)
                 content = Content(made.rows, shape.columns, version, 0)
             before = ledger.contents.get(self.table, {}).get(key)
             if content is None:
@@ -98,7 +100,7 @@ class Run:
                 action = Action.REFRESH
             else:
                 action = Action.PUBLISH
-            decided = Decided(made.trace, action, made.looked, self.book.recipe(self.table))
+            decided = Decided(made.trace, action, made.looked, made.recipe)
             ledger.settle(self.table, key, decided, content)
             executed((self.table, key), made.trace.digest)
         self.stop()

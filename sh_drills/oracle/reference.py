@@ -2,14 +2,15 @@
 
 Belongs here: comparing what a partition is handed, row by row, with what it was handed last time. Does not belong here:
 anything of the project (an import contract holds it): no versions, no traces, no serials, no mapping of the project's.
-Invariant: naive. It goes through every partition of every table in the order of their inputs, as often as anything changes.
+Invariant: naive. It goes through every partition of every table in the order of their inputs, as often as anything
+changes.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
 
-from sh_drills.oracle.calendar import periods_read, read_by
+from sh_drills.oracle.calendar import keys_of, read_by
 from sh_drills.oracle.content import by_column, computed, judged
 from sh_drills.oracle.shapes import KEY, RAW, Given, Rows, Shape, World
 
@@ -55,22 +56,17 @@ class Reference:
     last: dict[Place, Handed] = field(default_factory=dict)
     withheld: set[Place] = field(default_factory=set)
 
-    def follow(self, *, without: frozenset[Place] = frozenset()) -> list[Place]:
-        """Execute what has to be, until nothing has; returns it in order.
-
-        Args:
-            without: Partitions that cannot be executed for the time being.
-        """
+    def follow(self) -> list[Place]:
+        """Execute what has to be, until nothing has; returns it in order."""
         executed: list[Place] = []
         for shape in self.world.shapes.values():
             if shape.name in self.world.paused:
                 continue
-            for key, _, _ in periods_read(shape.span, self.world.today):
+            for key in keys_of(shape.span, self.world.today):
                 handed = self.handed(shape, key)
                 if handed is not None and handed != self.last.get((shape.name, key)):
-                    if (shape.name, key) not in without:
-                        self._execute(shape, key, handed)
-                        executed.append((shape.name, key))
+                    self._execute(shape, key, handed)
+                    executed.append((shape.name, key))
         return executed
 
     def handed(self, shape: Shape, key: str) -> Handed | None:
@@ -88,7 +84,7 @@ class Reference:
                 return None
             source = self.world.shapes[given.table]
             # Which rows come under which argument; in a set of periods, the column that names the period is one more.
-            period = source.span.start is not None and (given.columns is None or given is shape.reads[0])
+            period = source.span.kind != "whole" and (given.columns is None or given is shape.reads[0])
             if per_partition:  # of no partition no rows are handed over, whatever is declared about them
                 declared = (given.argument, given.table, given.by, _columns(given, source), period)
                 found.append((declared, tuple(per_partition)))
@@ -100,7 +96,7 @@ class Reference:
         columns = _columns(given, source)
         found: list[tuple[str, tuple[Mapping[str, int], ...] | None]] = []
         occurring = self._occurring(shape, given, key)
-        for p in read_by(shape.span, source.span, given, key):
+        for p in read_by(shape.span, source.span, given, key, self.world.today):
             shown = self.shown.get((given.table, p))
             if shown is None or not set(columns) <= set(shown.columns):
                 found.append((p, None))
@@ -159,7 +155,7 @@ class Rebuilt:
         found: list[str] = []
         rebuilt = Reference(self.world)
         for shape in self.world.shapes.values():
-            for key, _, _ in periods_read(shape.span, self.world.today):
+            for key in keys_of(shape.span, self.world.today):
                 place, handed = (shape.name, key), rebuilt.handed(shape, key)
                 seen = self.seen.get(place)
                 if place in self.pinned and self.pinned[place][0] == handed:

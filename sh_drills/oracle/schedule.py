@@ -1,7 +1,7 @@
 """Schedule: one case in which everything happens at once.
 
-Belongs here: changes that arrive while runs are under way, runs that overlap, die or are started by hand, ticks that are
-killed, and what must hold when all of it is over. Does not belong here: one change after the other (``drive``).
+Belongs here: changes that arrive while runs are under way, runs that overlap, die or are started by hand, ticks that
+are killed, and what must hold when all of it is over. Does not belong here: one change after the other (``drive``).
 Invariant: a case follows from its seed alone.
 """
 
@@ -40,7 +40,7 @@ class Turmoil:
             return
         if self.in_tick and rng.random() < 0.1:  # noqa: PLR2004 -- now and then
             raise KilledError
-        self.inside = True
+        self.inside = self.case.disturbed = True
         try:
             rng.choice([self.deliver, self.step_run, self.step_run, self.by_hand])()
         finally:
@@ -66,7 +66,7 @@ class Turmoil:
     def tick(self) -> None:
         """A tick; what it requests may get lost, with the process or without."""
         case, rng = self.case, self.case.rng
-        self.in_tick = True
+        self.in_tick, case.disturbed = True, False
         try:
             decision = case.tick(sweep=rng.random() < 0.1)  # noqa: PLR2004 -- now and then
         except KilledError:
@@ -153,7 +153,8 @@ class Turmoil:
     def wait(self) -> None:
         """Time passes."""
         self.case.system.now_utc += timedelta(seconds=self.case.rng.choice([10, 60, 2000]))
-        self.case.world.today = max(self.case.world.today, self.case.system.now_utc.date())  # a night may have gone by
+        self.case.world.today = max(self.case.world.today, self.case.system.now_utc.date())
+        self.case.know_nothing()  # a night may have gone by
 
 
 def interleaved(seed: int, steps: int = 60, tables: int | None = None) -> Account:

@@ -23,14 +23,26 @@ class Span:
     """A set of partitions.
 
     Attributes:
-        kind: ``daily``, ``weekly``, ``monthly`` or ``whole``.
-        start: First day; None for ``whole``.
+        kind: ``hourly``, ``daily``, ``weekly``, ``monthly``, ``static`` (a list of keys), ``multi`` (a combination) or
+            ``whole`` (one partition).
+        start: First day, of periods.
         end: Last day; None for a set without end.
+        of: Keys of a list.
+        dims: Sets of a combination by name, in the order of names.
     """
 
     kind: str
     start: date | None = None
     end: date | None = None
+    of: tuple[str, ...] = ()
+    dims: tuple[tuple[str, "Span"], ...] = ()
+
+    @property
+    def parts(self) -> dict[str, "Span"]:
+        """Its dimensions by name; one without a name if it is no combination, none if it is one partition."""
+        if self.kind == "whole":
+            return {}
+        return dict(self.dims) if self.kind == "multi" else {"": self}
 
 
 @dataclass(frozen=True)
@@ -43,6 +55,7 @@ class Given:
         columns: Columns that are read beside the key; None for all.
         first: Upstream periods by which the window's beginning is moved.
         last: The same for its end.
+        every: ``all`` or ``last`` where the whole set is read, or its newest partition; empty for the window.
         least: How many partitions must be there; None if all must.
         by: Argument and column in which the keys of looked-up rows occur; None if all rows are read.
     """
@@ -52,6 +65,7 @@ class Given:
     columns: tuple[str, ...] | None = None
     first: int = 0
     last: int = 0
+    every: str = ""
     least: int | None = None
     by: tuple[str, str] | None = None
 

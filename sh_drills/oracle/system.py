@@ -1,13 +1,13 @@
 """System: what is on trial, with its ledger in memory: a world's real tables, a watch, and runs.
 
-Belongs here: what can be done to it (tick, run, crash, restart, roll back), and what was executed. Does not belong here:
-when that is done (``drive``). Invariant: the watch is told nothing but what its book says.
+Belongs here: what can be done to it (tick, run, crash, restart, roll back), and what was executed. Does not belong
+here: when that is done (``drive``). Invariant: the watch is told nothing but what its book says.
 """
 
 from collections import Counter
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from random import Random
 
 from sh_core.policy import Policy
@@ -18,6 +18,11 @@ from sh_drills.oracle.memory_book import Content, Ledger, MemoryBook, Place
 from sh_drills.oracle.memory_engine import Run
 from sh_drills.oracle.reference import Shown
 from sh_drills.oracle.shapes import World
+
+
+def first_hour(day: date) -> datetime:
+    """One in the morning of a day."""
+    return datetime.combine(day, datetime.min.time(), UTC) + timedelta(hours=1)
 
 
 class KilledError(Exception):
@@ -36,8 +41,9 @@ class System:
         executed: Partitions that were executed, with their traces, in order.
         reused: How often a run found nothing to do.
         runs: Runs that Dagster knows of, queued or under way.
-        between: Called between any two questions to the book: whatever may happen meanwhile happens there.
         foreign: Runs under way that Dagster knows nothing of (from a command line).
+        between: Called between any two questions to the book: whatever may happen meanwhile happens there.
+        asked: Requests since a partition was last executed: trace and time.
         history: Everything that each partition has shown.
     """
 
@@ -48,6 +54,7 @@ class System:
     executed: list[tuple[Place, str]] = field(default_factory=list)
     reused: int = 0
     runs: list[Run] = field(default_factory=list)
+    asked: dict[Place, list[tuple[str, datetime]]] = field(default_factory=dict)
     history: dict[Place, list[Content]] = field(default_factory=dict)
     between: Callable[[], None] = lambda: None
     foreign: list[Run] = field(default_factory=list)
@@ -62,15 +69,21 @@ class System:
     @classmethod
     def of(cls, world: World, policy: Policy) -> "System":
         """A system whose day is the world's."""
-        return cls(world, policy, datetime.combine(world.today, datetime.min.time(), UTC) + timedelta(hours=1))
+        return cls(world, policy, first_hour(world.today))
 
     # ---- the process that ticks
 
     def load(self) -> None:
         """Load the code as it is now, in a new process: the watch's memory is gone."""
         shapes = dict(self.world.shapes)
-        self.book = MemoryBook(graph_of(shapes), shapes, self.ledger, self.between)
+        self.book = MemoryBook(graph_of(shapes), shapes, self.ledger, self._now, self._meanwhile)
         self.restart()
+
+    def _now(self) -> datetime:
+        return self.now_utc
+
+    def _meanwhile(self) -> None:
+        self.between()  # whatever it is by then
 
     def restart(self) -> None:
         """A new process with the same code."""
@@ -117,6 +130,7 @@ class System:
 
     def _noted(self, place: Place, trace: str) -> None:
         self.executed.append((place, trace))
+        self.asked.pop(place, None)
         content = self.ledger.contents.get(place[0], {}).get(place[1])
         if content is not None:
             self.history.setdefault(place, []).append(content)
@@ -131,15 +145,21 @@ class System:
         if change.edited:
             self.load()
         if self.now_utc.date() < self.world.today:
-            self.now_utc = datetime.combine(self.world.today, datetime.min.time(), UTC) + timedelta(hours=1)
+            self.now_utc = first_hour(self.world.today)
 
-    def is_settled(self, name: str, key: str, *, after: int) -> bool:
+    def note(self, decision: Decision) -> None:
+        """Keep in mind what was requested."""
+        for name, found in decision.due.items():
+            for key, stale in found.items():
+                self.asked.setdefault((name, key), []).append((stale.trace, self.now_utc))
+
+    def is_settled(self, name: str, key: str, *, after: int = -1) -> bool:
         """Whether a partition was decided after a serial, and would be decided under the same trace now."""
-        since = any(
-            (name, key) == (n, k) and what != "arrived" for s, what, n, k in reversed(self.ledger.log) if s > after
-        )
-        trace = self.book.see(name, [key]).traces.get(key) if since else None
-        return trace is not None and trace.digest == self.ledger.decided[name][key].trace.digest
+        decided, trace = self.ledger.decided.get(name, {}).get(key), self.book.see(name, [key]).traces.get(key)
+        if decided is None or trace is None or decided.trace.digest != trace.digest:
+            return False
+        log = reversed(self.ledger.log)
+        return after < 0 or any((name, key) == (n, k) and what != "arrived" for s, what, n, k in log if s > after)
 
     def roll_back(self, rng: Random) -> tuple[Place, Content] | None:
         """Make old content of some partition visible again, if one that is settled has shown something else before."""
