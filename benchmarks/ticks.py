@@ -87,7 +87,7 @@ class Meter:
             "ms": 1000 * (time.perf_counter() - start) / times,
             "CPU ms": 1000 * (time.process_time() - cpu) / times,
             "peak MB": peak_mb(),
-            "looked at": decision.suspected,
+            "looked at": decision.looked,
             "stale": sum(map(len, decision.stale.values())),
             "queries": self._queries / times,
             "Delta logs": self._opened / times,
@@ -128,8 +128,8 @@ def measure_sweeps(big: Big) -> dict[str, dict[str, float]]:
     meter = Meter.of(big)
     for phase in ("first tick", "sweep", "sweep again"):
         decision = meter.tick(phase, sweep=True)
-        if decision.suspected:
-            raise AssertionError(phase, decision.suspected)
+        if decision.looked:
+            raise AssertionError(phase, decision.looked)
     meter.tick("idle", times=IDLE_TICKS)
     return meter.figures
 

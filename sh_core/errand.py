@@ -33,6 +33,10 @@ class _Relay:
         """Per partition of a feed for which a file came, the serial of the newest."""
         return self._book.arrivals(feed)
 
+    def astray(self, table: str) -> Collection[str]:
+        """Partitions of a table of which readers see something else than was published."""
+        return self._book.astray(table)
+
     def recipe(self, table: str) -> int:
         """The present recipe of a table."""
         return self._book.recipe(table)

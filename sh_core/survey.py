@@ -63,7 +63,7 @@ def survey(
         insistence: What a person insists on; None for what automation does by itself.
         policy: By which it holds things back.
     """
-    policy = policy or Policy()
+    policy = (policy or Policy()).without_bounds()
     insisting = Insisting(book, insistence or Insistence(), policy, now_utc)
     onlooker = Onlooker(insisting)
     decision = Watch(graph, onlooker, policy).tick(now_utc, {}, "nobody", sweep=True)

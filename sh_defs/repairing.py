@@ -86,7 +86,7 @@ class Repair:
             plan: The plan.
             insistence: What a person insists on, as when the plan was made.
         """
-        began, policy, by = time.monotonic(), Policy(), asked_by(self.id)
+        began, policy, by = time.monotonic(), Policy().without_bounds(), asked_by(self.id)
         book = LedgerBook(self.engine, self.clock)
         errand = Errand(Insisting(book, insistence, policy, self.clock.now_utc()), plan.steps)
         watch = Watch(self.engine.graph, errand, policy)

@@ -50,7 +50,7 @@ from sh_resources.wiring import open_engine
 LONG_AGO = date(1900, 1, 1)
 """Before the first partition of anything."""
 
-AT_ONCE = Policy(most_tries=sys.maxsize, first_pause_s=0.0)
+AT_ONCE = Policy(most_tries=sys.maxsize, first_pause_s=0.0).without_bounds()
 """A person who asks is not told to wait because of what failed before."""
 
 MOST_TRIES = 3

@@ -66,7 +66,7 @@ def survey(
         held={t: {key: Held(held[t, key]) for key in keys} for t, keys in by_table(list(held)).items() if keys},
         stale=stale,
         swept=True,
-        suspected=0,
+        looked=0,
     )
     there = all_but(never)
     there |= {t.feed.name: there[t.name] for t in GRAPH.tables if t.feed is not None}
