@@ -22,6 +22,7 @@ from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
 from sh_assets.dagster_private import ask_here
+from sh_assets.dagster_runs import give_up_dead_runs
 from sh_assets.deciding import WatchDecider
 from sh_assets.wording import SHOWN, not_published, word
 from sh_core.errors import SelfHealError
@@ -100,6 +101,7 @@ def update(settings: Settings, first: date | None, last: date | None, console: C
     with dagster_instance(home) as instance, hearing_interrupts() as stop_if_told, watching(console) as watcher:
         going = Update(settings, engine, instance, watcher, stop_if_told)
         going.note_strays()
+        give_up_dead_runs(instance)  # whoever was killed left them "started", which held up what they were to do
         going.bring_up_to_date(first, last)
         report = going.report()
     write_report(report, settings.home)
