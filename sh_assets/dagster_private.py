@@ -9,7 +9,7 @@ them; the release is pinned in ``pyproject.toml``.
 import logging
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -206,14 +206,13 @@ class AskingSensor(dg.AutomationConditionSensorDefinition):
         self._ask = ask
 
     @override
-    def with_attributes(self, **replaced: Any) -> "AskingSensor":
+    def with_attributes(self, *, jobs: object = None, metadata: Mapping[str, Any] | None = None) -> "AskingSensor":
         """A copy that asks too: Dagster's would be an ordinary sensor, whose conditions find no answer."""
-        plain = super().with_attributes(**replaced)
         return AskingSensor(
             self.name,
             ask=self._ask,
             target=self._sensor_target,
-            metadata=plain.metadata,
+            metadata=self._metadata if metadata is None else metadata,
             description=self.description,
             default_status=self.default_status,
             minimum_interval_seconds=self.minimum_interval_seconds,
@@ -228,10 +227,34 @@ class AskingSensor(dg.AutomationConditionSensorDefinition):
         with self._ask(tick) as said:
             for line in said:
                 context.log.info(line)
-            # Dagster's own lines come also where there is nothing to say, and the log of each tick that says something
-            # is a file that nobody ever removes.
-            context.log.setLevel(logging.WARNING)
-            return super().evaluate_tick(context)
+            with _quiet(context):
+                return super().evaluate_tick(context)
+
+
+@contextmanager
+def _quiet(context: dg.SensorEvaluationContext) -> Iterator[None]:
+    """Without Dagster's own lines: some come also where nothing is requested, others name every partition.
+
+    The log of a tick is a file that is there once the log is looked at, and that nobody ever removes: one a second.
+    """
+    before = context._logger  # noqa: SLF001
+    context._logger = _Quiet(before)  # type: ignore[assignment]  # noqa: SLF001
+    try:
+        yield
+    finally:
+        context._logger = before  # noqa: SLF001
+
+
+class _Quiet(logging.Logger):
+    """Says warnings, on the terminal."""
+
+    def __init__(self, loud: Any) -> None:  # noqa: ANN401
+        super().__init__("automation", logging.WARNING)
+        self._loud = loud
+
+    def has_captured_logs(self) -> bool:
+        """Whether the tick has a log: what was said before."""
+        return self._loud is not None and bool(self._loud.has_captured_logs())
 
 
 def _tick_id(context: dg.SensorEvaluationContext) -> int:

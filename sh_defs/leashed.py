@@ -11,6 +11,7 @@ import signal
 import sys
 import threading
 import time
+from types import FrameType
 
 GRACE_S = 10.0
 """How long the service may take to end by itself before it is killed."""
@@ -32,8 +33,14 @@ def _kill_group() -> None:
     os.killpg(os.getpid(), signal.SIGKILL)
 
 
+def _leave(number: int, _: FrameType | None) -> None:
+    """End with all that is to be done on the way out, until the service has its own handler."""
+    sys.exit(128 + number)
+
+
 if __name__ == "__main__":
     sys.argv = sys.argv[1:]
+    signal.signal(signal.SIGTERM, _leave)
     threading.Thread(target=_hold_on, name="leash", daemon=True).start()
     try:
         runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)

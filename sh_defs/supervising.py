@@ -34,6 +34,9 @@ FIRST_PAUSE_S = 1.0
 SILENT_S = 10.0
 """A service that answered once and has not for so long is dead, whatever its process does."""
 
+_DYING_S = 5.0
+"""How long what was killed may take to be gone."""
+
 _ASK_EVERY_S = 2.0
 _POLL_S = 0.1
 
@@ -174,8 +177,12 @@ class Supervisor:
 
 def _kill_group(process: "subprocess.Popen[bytes]") -> None:
     """Kill a service with all that it has started, dead or alive itself."""
-    with suppress(ProcessLookupError):  # all of them have ended
-        os.killpg(process.pid, signal.SIGKILL)
+    until = time.monotonic() + _DYING_S
+    with suppress(ProcessLookupError):  # all of them are gone
+        while time.monotonic() < until:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.poll()
+            time.sleep(_POLL_S / 10)
     process.wait()
     if process.stdin is not None:
         process.stdin.close()
