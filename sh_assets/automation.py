@@ -34,6 +34,12 @@ NAME = "due"
 
 _CLOCK = SystemClock()
 
+DESCRIPTION = (
+    "Requests every partition that is due: what it reads, its code or its contract differ from what it was computed "
+    "from. The log of a tick says what was requested and why; the Automation tab of a table says it per partition, and "
+    "also what is held back."
+)
+
 Busy = Mapping[str, frozenset[str]]
 """Partitions that runs and backfills have yet to deal with, by table."""
 
@@ -173,7 +179,7 @@ def _sensor(name: str, tables: Sequence[str], decider: Decider, every_s: int, cl
         name,
         ask=ask,
         target=dg.AssetSelection.assets(*map(table_key, tables)),
-        description="Requests every partition that is due.",
+        description=DESCRIPTION,
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=every_s,
     )

@@ -5,7 +5,6 @@ assets (``sh_assets``), finding and importing tables (``declaring``). Invariant:
 the ledger are made when a run or tick needs them.
 """
 
-import logging
 from functools import cache
 
 import dagster as dg
@@ -25,14 +24,6 @@ from sh_resources.store import Store
 from sh_resources.wiring import open_engine
 from sh_sensors.arrivals import arrivals
 from sh_sensors.recovery import recovery
-
-
-@dg.logger(
-    config_schema={"log_level": dg.Field(str, default_value="INFO"), "name": dg.Field(str, default_value="dagster")}
-)
-def _console(context: dg.InitLoggerContext) -> logging.Logger:
-    """What a run says on the terminal: Dagster's own console, without an event per partition and check."""
-    return dg.colored_console_logger.logger_fn(context)
 
 
 @dg.definitions
@@ -70,7 +61,6 @@ def definitions(
         resources={
             ENGINE: dg.ResourceDefinition(lambda _: engine(), description="One per process; holds the ledger open.")
         },
-        loggers={"console": _console},
         # One process per run: Polars uses every core by itself, and a step costs nothing to start.
         executor=dg.in_process_executor,
     )

@@ -101,7 +101,6 @@ def update(settings: Settings, first: date | None, last: date | None, console: C
     with dagster_instance(home) as instance, hearing_interrupts() as stop_if_told, watching(console) as watcher:
         going = Update(settings, engine, instance, watcher, stop_if_told)
         going.note_strays()
-        give_up_dead_runs(instance)  # whoever was killed left them "started", which held up what they were to do
         going.bring_up_to_date(first, last)
         report = going.report()
     write_report(report, settings.home)
@@ -171,6 +170,7 @@ class Update:
             self.watcher.update(table.name, tallies[table.name])
 
         defs = definitions(graph, self.settings, on_outcome, decider)
+        give_up_dead_runs(self.instance)  # what they were to do would count as in progress
         self.engine.take_in(clock.now_utc())
         done = set[str]()
         while asked := self._asked(defs, decider):
