@@ -22,6 +22,7 @@ from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
 from sh_assets.dagster_private import ask_here
+from sh_assets.dagster_runs import give_up_dead_runs
 from sh_assets.deciding import WatchDecider
 from sh_assets.wording import SHOWN, not_published, word
 from sh_core.errors import SelfHealError
@@ -167,6 +168,7 @@ class Update:
             self.watcher.update(table.name, tallies[table.name])
 
         defs = definitions(graph, self.settings, on_outcome, decider)
+        give_up_dead_runs(self.instance)  # what they were to do would count as in progress
         self.engine.take_in(clock.now_utc())
         finished = set[str]()
         while True:
