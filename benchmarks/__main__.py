@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import demo, gate, gx, pages, publish, year
+from benchmarks import demo, gate, gx, hops, pages, publish, year
 
 Results = Mapping[str, Mapping[str, Mapping[str, float]]]
 """Per table to print: per row, per column a figure."""
@@ -58,7 +58,11 @@ def _pages(*, quick: bool, say: Callable[[str], None]) -> Results:
     return pages.run(tables=4, days=60, rounds=1, say=say) if quick else pages.run(say=say)
 
 
-BENCHMARKS = {"demo": _demo, "gate": _gate, "pages": _pages, "publish": _publish, "year": _year}
+def _hops(*, quick: bool, say: Callable[[str], None]) -> Results:
+    return hops.run(days=12, say=say) if quick else hops.run(say=say)
+
+
+BENCHMARKS = {"demo": _demo, "gate": _gate, "hops": _hops, "pages": _pages, "publish": _publish, "year": _year}
 
 
 def _machine() -> dict[str, Any]:
