@@ -74,7 +74,7 @@ def serve(settings: Settings, port: int, announce: Callable[[str], None], say: C
     # In Dagster's own folder, since it warns of a dagster.yaml that it finds in any other.
     supervisor = Supervisor(environment, home, say, hurry=lambda: len(told) > 1)
     with tempfile.TemporaryDirectory(prefix="selfheal-") as meeting, _noting(told), supervisor:
-        code, rest = _services(Path(meeting), port)
+        code, *rest = services(Path(meeting), port)
         supervisor.keep(code)
         while not told and not supervisor.ready(code):
             supervisor.look()
@@ -89,8 +89,8 @@ def serve(settings: Settings, port: int, announce: Callable[[str], None], say: C
             time.sleep(_POLL_S)
 
 
-def _services(meeting: Path, port: int) -> tuple[Service, list[Service]]:
-    """The code server, and those that talk to it.
+def services(meeting: Path, port: int) -> tuple[Service, Service, Service]:
+    """The code server, and those that need it: the web interface and the daemon.
 
     They meet at a socket: two servers may share a port without a word, and then answer in turns.
     """
@@ -102,10 +102,8 @@ def _services(meeting: Path, port: int) -> tuple[Service, list[Service]]:
     web = ("dagster_webserver", *found, "--host", HOST, "--port", str(port), "--dagster-log-level", _QUIET)
     return (
         Service("code server", code, lambda: code_server_answers(place)),
-        [
-            Service("web interface", web, lambda: _answers(port)),
-            Service("daemon", ("sh_defs.daemon", "run", *found, "--log-level", _QUIET)),
-        ],
+        Service("web interface", web, lambda: _answers(port)),
+        Service("daemon", ("sh_defs.daemon", "run", *found, "--log-level", _QUIET)),
     )
 
 
