@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import demo, gate, gx, pages, publish, ticks, year
+from benchmarks import demo, gate, gx, hops, pages, publish, ticks, year
 from benchmarks.environment import UnavailableError
 from benchmarks.peers import measuring as peers
 
@@ -60,6 +60,10 @@ def _pages(*, quick: bool, say: Callable[[str], None]) -> Results:
     return pages.run(tables=4, days=60, rounds=1, say=say) if quick else pages.run(say=say)
 
 
+def _hops(*, quick: bool, say: Callable[[str], None]) -> Results:
+    return hops.run(days=12, say=say) if quick else hops.run(say=say)
+
+
 def _ticks(*, quick: bool, say: Callable[[str], None]) -> Results:
     return ticks.run(sizes=((12, 100),), million=(20, 500), say=say) if quick else ticks.run(say=say)
 
@@ -71,6 +75,7 @@ def _peers(*, quick: bool, say: Callable[[str], None], days: int | None = None) 
 BENCHMARKS: Mapping[str, Callable[..., Results]] = {
     "demo": _demo,
     "gate": _gate,
+    "hops": _hops,
     "pages": _pages,
     "peers": _peers,
     "publish": _publish,

@@ -11,6 +11,7 @@ with (``sh_defs``). Invariant: Dagster's event log mirrors the ledger and is nev
       telling.py        outcomes in Dagster's events: materializations and check evaluations
       wording.py        what people read: sentences on checks, why a run failed
       dagster_private.py  everything not public in Dagster that this project touches, except
-      dagster_events.py   writing many events at once
+      dagster_events.py   writing many events at once, and
+      dagster_runs.py   runs: made in this process, given up when their process is gone
     flights/            the demo's tables; like any user's domain they know nothing of Dagster
 """

@@ -19,7 +19,10 @@ import dagster as dg
 
 from sh_assets.dagster_private import AskingSensor, Tick, subset_of
 from sh_assets.in_progress import in_progress
-from sh_assets.keys import table_key, table_name
+from sh_assets.keys import is_table, table_key, table_name
+from sh_assets.wording import SHOWN
+from sh_core.errors import DeclarationError
+from sh_resources.clock import Clock, SystemClock
 
 MOST = 500
 """Tables per sensor: more assets than these Dagster refuses to evaluate in the code location."""
@@ -28,6 +31,14 @@ EVERY_S = 1
 """Seconds between two ticks at least. The daemon looks round every five (``sh_defs.daemon``: every one)."""
 
 NAME = "due"
+
+_CLOCK = SystemClock()
+
+DESCRIPTION = (
+    "Requests every partition that is due: what it reads, its code or its contract differ from what it was computed "
+    "from. The log of a tick says what was requested and why; the Automation tab of a table says it per partition, and "
+    "also what is held back."
+)
 
 Busy = Mapping[str, frozenset[str]]
 """Partitions that runs and backfills have yet to deal with, by table."""
@@ -112,7 +123,15 @@ class Due(dg.AutomationCondition[dg.AssetKey]):
 
     def evaluate(self, context: dg.AutomationContext[dg.AssetKey]) -> dg.AutomationResult[dg.AssetKey]:
         """The partitions of one table that are due, and per reason those that it holds for."""
-        decision = _decisions.get().get(table_name(context.key), NOTHING)
+        answers = _decisions.get(None)
+        if answers is None:
+            msg = (
+                f"{table_name(context.key)}: nobody was asked what is due, since the sensor lost its decider. Only "
+                "sensors made by sh_assets.automation.sensors evaluate due(): leave them as they are, and let no other "
+                "automation sensor select these tables"
+            )
+            raise DeclarationError(msg)
+        decision = answers.get(table_name(context.key), NOTHING)
         lines = sorted(_by_reason(decision).items(), key=lambda line: line[0])
         told = [_line(context, position, said, keys) for position, (said, keys) in enumerate(lines)]
         return dg.AutomationResult(context, subset_of(context, decision.due), child_results=told)
@@ -123,31 +142,36 @@ def due() -> Due:
     return Due()
 
 
-def sensors(tables: Sequence[str], decider: Decider, *, every_s: int = EVERY_S) -> list[dg.SensorDefinition]:
+def sensors(
+    tables: Sequence[str], decider: Decider, *, every_s: int = EVERY_S, clock: Clock = _CLOCK
+) -> list[dg.SensorDefinition]:
     """Sensors that request what is due, each for at most 500 tables.
 
     Args:
         tables: Names of all tables, whose assets have the condition ``due()``.
         decider: Knows what is due.
         every_s: Seconds between two ticks.
+        clock: Tells for how long a run has been silent.
     """
     shares = [tables[i : i + MOST] for i in range(0, len(tables), MOST)]
-    return [_sensor(_named(number), share, decider, every_s) for number, share in enumerate(shares, start=1)]
+    return [_sensor(_named(number), share, decider, every_s, clock) for number, share in enumerate(shares, start=1)]
 
 
 def _named(number: int) -> str:
     return NAME if number == 1 else f"{NAME}_{number}"
 
 
-def _sensor(name: str, tables: Sequence[str], decider: Decider, every_s: int) -> dg.SensorDefinition:
+def _sensor(name: str, tables: Sequence[str], decider: Decider, every_s: int, clock: Clock) -> dg.SensorDefinition:
     asked = frozenset(tables)
 
     @contextmanager
-    def ask(tick: Tick) -> Iterator[None]:
-        busy = {table_name(asset): keys for asset, keys in in_progress(tick.instance, tick.graph).items()}
-        token = _decisions.set(decider.decide(asked, tick.id, busy))
+    def ask(tick: Tick) -> Iterator[Sequence[str]]:
+        going_on = in_progress(tick.instance, tick.graph, clock.now_utc())
+        busy = {table_name(asset): keys for asset, keys in going_on.items() if is_table(asset)}
+        answers = decider.decide(asked, tick.id, busy)
+        token = _decisions.set(answers)
         try:
-            yield
+            yield [_said(table, answer.due) for table, answer in answers.items() if answer.due]
         finally:
             _decisions.reset(token)
 
@@ -155,10 +179,17 @@ def _sensor(name: str, tables: Sequence[str], decider: Decider, every_s: int) ->
         name,
         ask=ask,
         target=dg.AssetSelection.assets(*map(table_key, tables)),
-        description="Requests every partition that is due.",
+        description=DESCRIPTION,
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=every_s,
     )
+
+
+def _said(table: str, due: Mapping[str, Sequence[str]]) -> str:
+    """One line of a tick's log: what is requested of a table, and why."""
+    which = ", ".join(sorted(due)[:SHOWN]) + (f" and {len(due) - SHOWN:,} more" if len(due) > SHOWN else "")
+    why = "; ".join(sorted({reason for reasons in due.values() for reason in reasons}))
+    return f"{table}: {which} ({why})"
 
 
 def _by_reason(decision: Answer) -> Mapping[str, set[str]]:

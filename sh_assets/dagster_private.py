@@ -1,17 +1,17 @@
 """The parts of Dagster that are not public and that this project cannot do without.
 
 Belongs here: every use of a name below ``dagster._core`` and of undocumented behaviour, each with its reason, but for
-writing many events at once (``dagster_events``). Does not belong here: anything that the public API can do. Invariant:
-``tests/graph/test_dagster_private.py`` fails when a release of Dagster changes one of them; the release is pinned in
-``pyproject.toml``.
+writing many events at once (``dagster_events``) and for runs (``dagster_runs``). Does not belong here: anything that
+the public API can do. Invariant: ``tests/graph/test_dagster_private.py`` fails when a release of Dagster changes one of
+them; the release is pinned in ``pyproject.toml``.
 """
 
 import logging
 import warnings
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from datetime import UTC, datetime
 from typing import Any
 
 import dagster as dg
@@ -20,28 +20,14 @@ from dagster._core.definitions.asset_checks.asset_check_evaluation import (
     AssetCheckEvaluationTargetMaterializationData as Target,
 )
 from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGraph
-from dagster._core.definitions.job_base import InMemoryJob
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.errors import DagsterUserCodeUnreachableError
-from dagster._core.execution.api import execute_run_iterator
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
-from dagster._core.instance.ref import InstanceRef
-from dagster._core.launcher.base import CheckRunHealthResult, WorkerStatus
-from dagster._core.launcher.default_run_launcher import DefaultRunLauncher
-from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
-from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
-from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
-from dagster._serdes import deserialize_value
+from dagster._grpc.client import DagsterGrpcClient
 from typing_extensions import override
 
-from sh_assets.dagster_events import one_transaction
 from sh_core.partitions import WHOLE
-
-_REPOSITORY = "__repository__"
-_SILENT_CONSOLE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
 
 NEVER_OUTDATED = "NULL"
 """No pointer to an event of an input: Dagster then compares the newest event with itself, and finds nothing new. That
@@ -165,80 +151,6 @@ def let_downstream_run(context: dg.AssetExecutionContext) -> dg.Output[None]:
     return dg.Output(None, output_name=output, metadata={"__source_asset_observation__": True})
 
 
-# ---- runs in this process
-
-
-def open_for_runs_here(home: Path) -> dg.DagsterInstance:
-    """Open the storage in a DAGSTER_HOME for runs in this process, whose output stays that of the process.
-
-    To capture it, Dagster starts four processes for each step; and where a process is killed between the start of one
-    that copies and that of the one which watches it, the first is left behind for ever, with the output in its hands.
-    """
-    quiet = {"module": NoOpComputeLogManager.__module__, "class": NoOpComputeLogManager.__name__}
-    return dg.DagsterInstance.from_ref(InstanceRef.from_dir(str(home), overrides={"compute_logs": quiet}))
-
-
-@dataclass(frozen=True)
-class InProcessRun:
-    """A run that is over.
-
-    Attributes:
-        run_id: Dagster's id.
-        success: Whether it succeeded.
-    """
-
-    run_id: str
-    success: bool
-
-
-def _of_step(asset: dg.AssetKey, config: Mapping[str, object]) -> Mapping[str, object]:
-    return {"ops": {asset.to_python_identifier(): {"config": dict(config)}}}
-
-
-def run_here(
-    instance: dg.DagsterInstance,
-    defs: dg.Definitions,
-    asset: dg.AssetKey,
-    tags: Mapping[str, str],
-    location: str,
-    config: Mapping[str, object] | None = None,
-) -> InProcessRun:
-    """Materialize one asset in this process and keep the run as if the web interface had launched it.
-
-    ``execute_in_process`` records no origin, and without one the web interface cannot execute the run again.
-
-    Args:
-        instance: Where the run is kept.
-        defs: All definitions.
-        asset: What to materialize, with all its checks.
-        tags: Of the run; they say which partitions.
-        location: Name of the code location under which the web interface finds the definitions.
-        config: Of the asset's step, if it differs from the default.
-    """
-    whole = defs.resolve_implicit_global_asset_job_def()
-    job = whole.get_subset(asset_selection={asset})
-    code = LoadableTargetOrigin(module_name=location)
-    origin = RemoteJobOrigin(
-        repository_origin=RemoteRepositoryOrigin(
-            code_location_origin=InProcessCodeLocationOrigin(loadable_target_origin=code, location_name=location),
-            repository_name=_REPOSITORY,
-        ),
-        job_name=whole.name,
-    )
-    with one_transaction(instance):  # one planned event per partition
-        run = instance.create_run_for_job(
-            job,
-            asset_selection=frozenset({asset}),
-            run_config={**_SILENT_CONSOLE, **(_of_step(asset, config) if config else {})},
-            tags=dict(tags),
-            remote_job_origin=origin,
-        )
-    for _ in execute_run_iterator(InMemoryJob(job), run, instance):
-        pass
-    ended = instance.get_run_by_id(run.run_id)
-    return InProcessRun(run.run_id, ended is not None and ended.is_success)
-
-
 # ---- automation
 
 AssetGraph = BaseAssetGraph[Any]
@@ -247,8 +159,8 @@ AssetGraph = BaseAssetGraph[Any]
 NOT_FINISHED: Sequence[dg.DagsterRunStatus] = NOT_FINISHED_STATUSES
 """Statuses of runs that are not over; with runs that nobody has launched yet."""
 
-_PATIENCE_S = 10
-"""How long a code server may take to say which runs it has."""
+_PATIENCE_S = 2
+"""How long a code server may take to say who it is."""
 
 _ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 
@@ -271,6 +183,9 @@ class Tick:
     graph: AssetGraph
 
 
+Asking = Callable[[Tick], AbstractContextManager[Sequence[str]]]
+
+
 class AskingSensor(dg.AutomationConditionSensorDefinition):
     """An automation sensor that asks, once per tick, before Dagster evaluates the conditions of its assets one by one.
 
@@ -278,11 +193,11 @@ class AskingSensor(dg.AutomationConditionSensorDefinition):
 
     Args:
         name: Of the sensor.
-        ask: Told the tick; returns what holds while its conditions are evaluated.
+        ask: Told the tick; holds while its conditions are evaluated, and says in lines what they will request.
         options: Those of ``AutomationConditionSensorDefinition``.
     """
 
-    def __init__(self, name: str, *, ask: Callable[[Tick], AbstractContextManager[None]], **options: Any) -> None:  # noqa: ANN401
+    def __init__(self, name: str, *, ask: Asking, **options: Any) -> None:  # noqa: ANN401
         # A condition that is not Dagster's own exists in the code location only: in the daemon it would silently be
         # none at all.
         with warnings.catch_warnings():
@@ -291,13 +206,55 @@ class AskingSensor(dg.AutomationConditionSensorDefinition):
         self._ask = ask
 
     @override
+    def with_attributes(self, *, jobs: object = None, metadata: Mapping[str, Any] | None = None) -> "AskingSensor":
+        """A copy that asks too: Dagster's would be an ordinary sensor, whose conditions find no answer."""
+        return AskingSensor(
+            self.name,
+            ask=self._ask,
+            target=self._sensor_target,
+            metadata=self._metadata if metadata is None else metadata,
+            description=self.description,
+            default_status=self.default_status,
+            minimum_interval_seconds=self.minimum_interval_seconds,
+        )
+
+    @override
     def evaluate_tick(self, context: dg.SensorEvaluationContext) -> SensorExecutionData:
         if context.repository_def is None:
             msg = f"sensor {self.name} is evaluated without definitions: give the context its repository_def"
             raise ValueError(msg)
         tick = Tick(self.name, _tick_id(context), context.instance, context.repository_def.asset_graph)
-        with self._ask(tick):
-            return super().evaluate_tick(context)
+        with self._ask(tick) as said:
+            for line in said:
+                context.log.info(line)
+            with _quiet(context):
+                return super().evaluate_tick(context)
+
+
+@contextmanager
+def _quiet(context: dg.SensorEvaluationContext) -> Iterator[None]:
+    """Without Dagster's own lines: some come also where nothing is requested, others name every partition.
+
+    The log of a tick is a file that is there once the log is looked at, and that nobody ever removes: one a second.
+    """
+    before = context._logger  # noqa: SLF001
+    context._logger = _Quiet(before)  # type: ignore[assignment]  # noqa: SLF001
+    try:
+        yield
+    finally:
+        context._logger = before  # noqa: SLF001
+
+
+class _Quiet(logging.Logger):
+    """Says warnings, on the terminal."""
+
+    def __init__(self, loud: Any) -> None:  # noqa: ANN401
+        super().__init__("automation", logging.WARNING)
+        self._loud = loud
+
+    def has_captured_logs(self) -> bool:
+        """Whether the tick has a log: what was said before."""
+        return self._loud is not None and bool(self._loud.has_captured_logs())
 
 
 def _tick_id(context: dg.SensorEvaluationContext) -> int:
@@ -351,16 +308,27 @@ def subset_of(context: dg.AutomationContext[dg.AssetKey], keys: Collection[str])
     return everything.compute_intersection(wanted)
 
 
-def awaited(instance: dg.DagsterInstance, graph: AssetGraph) -> Iterator[tuple[dg.AssetKey, Collection[str]]]:
-    """Partitions that backfills were asked for and have launched no run for yet, by asset.
+@dataclass(frozen=True)
+class Backfill:
+    """A backfill that is not over.
 
-    Those with a run are in progress as long as their run is, whatever the backfill knows of it: it looks every half
-    minute only. Those downstream of a failed one will get no run.
+    Attributes:
+        id: Dagster's id.
+        since_utc: When it was asked for.
     """
-    for backfill in instance.get_backfills(BulkActionsFilter(statuses=_ACTIVE)):
-        if not backfill.is_asset_backfill:
-            continue
-        data = backfill.get_asset_backfill_data(graph)
+
+    id: str
+    since_utc: datetime
+    _stored: PartitionBackfill
+    _graph: AssetGraph
+
+    def left(self) -> Iterator[tuple[dg.AssetKey, Collection[str]]]:
+        """Partitions for which it has launched no run yet, by asset.
+
+        Those with a run are in progress as long as their run is, whatever the backfill knows of it: it looks every half
+        minute only. Those downstream of a failed one will get no run.
+        """
+        data = self._stored.get_asset_backfill_data(self._graph)
         left = data.target_subset - data.requested_subset - data.failed_and_downstream_subset
         for asset, partitions in left.partitions_subsets_by_asset_key.items():
             yield asset, set(partitions.get_partition_keys())
@@ -368,46 +336,27 @@ def awaited(instance: dg.DagsterInstance, graph: AssetGraph) -> Iterator[tuple[d
             yield asset, {WHOLE}
 
 
-# ---- runs that died
+def awaited(instance: dg.DagsterInstance, graph: AssetGraph) -> Iterator[Backfill]:
+    """Backfills of assets that are not over."""
+    for stored in instance.get_backfills(BulkActionsFilter(statuses=_ACTIVE)):
+        if stored.is_asset_backfill:
+            since_utc = datetime.fromtimestamp(stored.backfill_timestamp, UTC)
+            yield Backfill(stored.backfill_id, since_utc, stored, graph)
 
 
-class Launcher(DefaultRunLauncher):
-    """Dagster's own launcher, which also tells a run that works from one whose process is gone.
+# ---- the code server
 
-    A code server notices when one of its runs dies. When it dies itself, its runs say "started" for ever, and what they
-    were to materialize stays in progress: run monitoring asks the launcher, and Dagster's cannot tell. ``dagster.yaml``
-    names this one.
 
-    A run is given up if a code server answers and does not know it, and if there is no such process here either: after
-    "Reload definitions" `dagster dev` asks the new code server, while the old one goes on with its runs.
+def code_server_answers(socket: str) -> bool:
+    """Whether the process that holds the code answers behind the code server at a socket.
+
+    Dagster's own health check asks the one in front, which answers also when there is nothing behind it.
     """
-
-    @property
-    @override
-    def supports_check_run_worker_health(self) -> bool:
-        return True
-
-    @override
-    def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        client = self._get_grpc_client_for_termination(run.run_id)
-        if client is None:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "not launched by a code server: nobody can tell")
-        try:
-            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=_PATIENCE_S)
-        except DagsterUserCodeUnreachableError:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "its code server does not answer, and may come back")
-        if deserialize_value(answer, CanCancelExecutionResult).can_cancel or self._process_lives(run):
-            return CheckRunHealthResult(WorkerStatus.RUNNING)
-        return CheckRunHealthResult(WorkerStatus.NOT_FOUND, "its code server was started anew, its process is gone")
-
-    def _process_lives(self, run: dg.DagsterRun) -> bool:
-        """Whether there is, on this machine, a process of the number that the run wrote into its log."""
-        for entry in self._instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
-            event = entry.dagster_event
-            pid = event.engine_event_data.metadata.get("pid") if event is not None else None
-            if pid is not None and Path(f"/proc/{pid.value}").exists():
-                return True
+    try:
+        DagsterGrpcClient(socket=socket).get_server_id(timeout=_PATIENCE_S)
+    except DagsterUserCodeUnreachableError:
         return False
+    return True
 
 
 # ---- the daemon

@@ -49,6 +49,7 @@ class WatchDecider:
             found = self._watch().tick(
                 self._clock.now_utc(), busy, asked_by(evaluation_id), tables, within=self._within
             )
+            self.decided = found
         return {
             name: Answer(
                 {key: words(stale) for key, stale in found.due.get(name, {}).items()},

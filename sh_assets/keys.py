@@ -53,6 +53,11 @@ def table_name(key: dg.AssetKey) -> str:
     return name
 
 
+def is_table(key: dg.AssetKey) -> bool:
+    """Whether an asset can be a table: feeds have keys of two parts, and other assets in the location may have any."""
+    return len(key.path) == 1
+
+
 def feed_key(feed: Feed) -> dg.AssetKey:
     """The external asset that a feed is."""
     return dg.AssetKey(["landing", feed.name])

@@ -78,10 +78,15 @@ def table_lineage(table: Table, graph: Graph) -> dg.TableColumnLineage | None:
 
 
 @cache
+def argument_lineage(table: Table, graph: Graph) -> Lineage | None:
+    """Per column, the arguments of the transform (for a raw table, the feed) and columns it is computed from."""
+    return column_lineage(table, {i.name: _handed(table, graph[i.table], i.name) for i in table.inputs})
+
+
+@cache
 def _lineage(table: Table, graph: Graph) -> Lineage | None:
     """Per column, the upstream tables and columns it is computed from."""
-    given = {i.name: i for i in table.inputs}
-    found = column_lineage(table, {name: _handed(table, graph[i.table], name) for name, i in given.items()})
+    given, found = {i.name: i for i in table.inputs}, argument_lineage(table, graph)
     if found is None or table.feed is not None:
         return found
     return {column: frozenset((given[name].table, c) for name, c in origins) for column, origins in found.items()}

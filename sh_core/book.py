@@ -74,6 +74,9 @@ class Book(Protocol):
     def arrivals(self, feed: str) -> Iterable[tuple[str, int]]:
         """Per partition of a feed for which a file came, the serial of the newest."""
 
+    def astray(self, table: str) -> Collection[str]:
+        """Partitions of a table of which readers see something else than was published, if anybody wrote to it."""
+
     def recipe(self, table: str) -> int:
         """The present recipe of a table."""
 

@@ -59,13 +59,17 @@ class CodeVersion:
     source: str
 
 
+@functools.cache  # asked for every name that is followed, and Python puts them together anew each time
+def _libraries() -> tuple[str, ...]:
+    return tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
+
+
 def outside_libraries(module: str, file: str) -> bool:
     """Whether a module is neither of the standard library nor installed among the site packages."""
     if module.partition(".")[0] in sys.stdlib_module_names and module != "__main__":
         return False
-    libraries = tuple(sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib"))
     folders = file.replace("\\", "/").split("/")
-    return not file.startswith(libraries) and not {"site-packages", "dist-packages"} & set(folders)
+    return not file.startswith(_libraries()) and not {"site-packages", "dist-packages"} & set(folders)
 
 
 def own_project(function: Callable[..., Any]) -> InProject:

@@ -15,8 +15,8 @@ import numpy as np
 from sh_core.mapping import ONLY, All, Keys, Last, Pair, PartitionMapping, Window, dimensions_of, paired
 from sh_core.partitions import Dimension, Multi, Partitions, Periods, Static, Unpartitioned
 
-Ints = np.ndarray[tuple[int], np.dtype[np.int64]]
-Bools = np.ndarray[tuple[int], np.dtype[np.bool_]]
+Numbers = np.ndarray[tuple[int], np.dtype[np.int64]]
+Flags = np.ndarray[tuple[int], np.dtype[np.bool_]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,12 +36,12 @@ class Links:
 
     n_down: int
     n_up: int
-    starts: Ints
-    low: Ints
-    high: Ints
-    widths: Ints
+    starts: Numbers
+    low: Numbers
+    high: Numbers
+    widths: Numbers
 
-    def reading(self, changed: Bools) -> Bools:
+    def reading(self, changed: Flags) -> Flags:
         """Which downstream partitions read at least one of some upstream partitions.
 
         Args:
@@ -49,7 +49,19 @@ class Links:
         """
         return self.counted(changed) > 0
 
-    def counted(self, mask: Bools) -> Ints:
+    def read(self, mask: Flags) -> Flags:
+        """Which upstream partitions are read by at least one of some downstream partitions.
+
+        Args:
+            mask: Per downstream partition, whether it is one of them.
+        """
+        steps = np.zeros(self.n_up + 1, np.int64)
+        wanted = np.repeat(mask, np.diff(self.starts))
+        np.add.at(steps, self.low[wanted], 1)
+        np.add.at(steps, self.high[wanted], -1)
+        return np.asarray(np.cumsum(steps[:-1]) > 0, np.bool_)
+
+    def counted(self, mask: Flags) -> Numbers:
         """How many of some upstream partitions each downstream partition reads.
 
         Args:
@@ -59,7 +71,7 @@ class Links:
         total = _sums(before[self.high] - before[self.low])
         return total[self.starts[1:]] - total[self.starts[:-1]]
 
-    def newest(self, values: Ints, none: int) -> Ints:
+    def newest(self, values: Numbers, none: int) -> Numbers:
         """The greatest of some values among the upstream partitions that each downstream partition reads.
 
         Args:
@@ -75,7 +87,7 @@ class Links:
         return found
 
     @cached_property
-    def _distinct(self) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.int64]], Ints]:
+    def _distinct(self) -> tuple[np.ndarray[tuple[int, int], np.dtype[np.int64]], Numbers]:
         """Each range once, and which of them each range is."""
         coded, place = np.unique(self.low * (self.n_up + 1) + self.high, return_inverse=True)
         return np.stack(np.divmod(coded, self.n_up + 1), axis=1), place
@@ -198,7 +210,7 @@ def _dimension(mapping: PartitionMapping, downstream: Dimension, n_down: int, up
             return _ranges(n_down, n_up, rows, low, low + 1)
 
 
-def _overlapping(downstream: Periods, n_down: int, upstream: Periods) -> tuple[Ints, Ints]:
+def _overlapping(downstream: Periods, n_down: int, upstream: Periods) -> tuple[Numbers, Numbers]:
     """Numbers of the first and the last upstream period that each downstream period overlaps."""
     numbers = np.arange(downstream.first, downstream.first + n_down)
     if downstream.same_periods(upstream):
@@ -207,7 +219,7 @@ def _overlapping(downstream: Periods, n_down: int, upstream: Periods) -> tuple[I
     return upstream.numbers_at(edges[:-1]), upstream.numbers_at(edges[1:] - 1)
 
 
-def _ranges(n_down: int, n_up: int, rows: Ints, low: Ints, high: Ints, widths: Ints | None = None) -> Links:
+def _ranges(n_down: int, n_up: int, rows: Numbers, low: Numbers, high: Numbers, widths: Numbers | None = None) -> Links:
     """Links from ranges that are sorted by the downstream partition they are of; those of nothing are left out."""
     low, high = np.clip(low, 0, n_up), np.clip(high, 0, n_up)
     some = high > low
@@ -217,7 +229,7 @@ def _ranges(n_down: int, n_up: int, rows: Ints, low: Ints, high: Ints, widths: I
     return Links(n_down, n_up, _sums(np.bincount(rows, minlength=n_down)), low, high, widths)
 
 
-def _spread(of: Links, row: Ints, n_up: int) -> Links:
+def _spread(of: Links, row: Numbers, n_up: int) -> Links:
     """The links of partitions each of which reads what one row of other links reads."""
     counts = np.diff(of.starts)[row]
     at = _expanded(of.starts[row], counts)
@@ -249,22 +261,22 @@ def _crossed(outer: Links, inner: Links) -> Links:
 # ------------------------------------------------------------------------------------------------------- arithmetic
 
 
-def _sums(values: Ints) -> Ints:
+def _sums(values: Numbers) -> Numbers:
     """0, the first value, the sum of the first two, and so on."""
     sums = np.zeros(values.size + 1, np.int64)
     np.cumsum(values, out=sums[1:])
     return sums
 
 
-def _expanded(starts: Ints, counts: Ints) -> Ints:
+def _expanded(starts: Numbers, counts: Numbers) -> Numbers:
     """So many numbers that count up from the first start, then from the second, and so on."""
     ends = np.cumsum(counts)
     total = int(ends[-1]) if ends.size else 0
-    numbers: Ints = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - counts), counts)
+    numbers: Numbers = np.arange(total, dtype=np.int64) + np.repeat(starts - (ends - counts), counts)
     return numbers
 
 
-def _greatest(values: Ints, low: Ints, high: Ints) -> Ints:
+def _greatest(values: Numbers, low: Numbers, high: Numbers) -> Numbers:
     """The greatest value in each range, none of which is empty.
 
     Level k has the greatest of each 2^k neighbours, and a range is two overlapping ones of its level.

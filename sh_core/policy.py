@@ -4,7 +4,8 @@ Belongs here: budgets and pauses. Does not belong here: what is stale (``stalene
 every loop ends: a partition is requested a bounded number of times under one trace, and nothing waits for ever.
 """
 
-from dataclasses import dataclass
+import sys
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -45,6 +46,9 @@ class Policy:
         longest_pause_s: The longest pause.
         patience_s: How long a partition waits for its ancestors; past it it goes first, with what they have.
         sweep_s: After how many seconds everything is looked at.
+        most_looks: Partitions looked at by one tick; the others are looked at by the next ones, and until then hold up
+            what reads them.
+        compared: Tables whose files are compared with the ledger by one sweep; the next sweep goes on with the others.
     """
 
     most_tries: int = 5
@@ -53,6 +57,12 @@ class Policy:
     longest_pause_s: float = 3600.0
     patience_s: float = 1800.0
     sweep_s: float = 300.0
+    most_looks: int = 20_000
+    compared: int = 50
+
+    def without_bounds(self) -> "Policy":
+        """The same for somebody who waits for the answer, however long it takes."""
+        return replace(self, most_looks=sys.maxsize, compared=sys.maxsize)
 
     def next_try_utc(self, tries: Tries) -> datetime | None:
         """When a partition may be requested again; None if it may not."""
@@ -60,3 +70,10 @@ class Policy:
             return None
         pause = min(self.longest_pause_s, self.first_pause_s * self.growth ** (tries.count - 1))
         return tries.last_utc + timedelta(seconds=pause)
+
+    def held(self, tries: Tries, now_utc: datetime) -> Held | None:
+        """Why a partition that was tried is not requested again yet; None if it may be."""
+        again = self.next_try_utc(tries)
+        if again is None:
+            return Held(Hold.GIVEN_UP)
+        return Held(Hold.BACKING_OFF, again) if now_utc < again else None

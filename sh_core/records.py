@@ -92,6 +92,7 @@ class Attempt:
         intended_utc: When the intent was recorded.
         looked: Serial of the ledger before its inputs were looked at.
         recipe: The table's recipe at that moment (``sh_core.reading``).
+        seconds: Its share of the time that looking at inputs, computing and judging took; None where nobody measured.
     """
 
     id: str
@@ -110,6 +111,7 @@ class Attempt:
     intended_utc: datetime
     looked: int = 0
     recipe: int = 0
+    seconds: float | None = None
 
 
 @dataclass(frozen=True)

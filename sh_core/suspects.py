@@ -19,9 +19,7 @@ import numpy as np
 
 from sh_core.graph import Graph
 from sh_core.inputs import Input, Partial, Required
-from sh_core.links import Bools as Flags
-from sh_core.links import Ints as Numbers
-from sh_core.links import Links, links, places
+from sh_core.links import Flags, Links, Numbers, links, places
 from sh_core.partitions import Partitions
 from sh_core.table import Table
 
@@ -109,12 +107,13 @@ def suspects(
         of, serial = linked(table, given, graph, now_utc), contents(given.table)
         changed |= settled & (of.newest(serial, none=0) > own.looked)
         if ready.any():
-            ready &= _enough(given, of, serial)
+            ready &= enough(given, of, serial > 0)
     return np.asarray(changed | ready, np.bool_)
 
 
-def _enough(given: Input, of: Links, serial: Numbers) -> Flags:
-    present = of.counted(serial > 0)
+def enough(given: Input, of: Links, there: Flags) -> Flags:
+    """Which partitions have what they need of one input, given which of its partitions are there."""
+    present = of.counted(there)
     match given.present:
         case Required():
             return np.asarray(present == of.widths, np.bool_)

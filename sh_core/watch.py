@@ -22,9 +22,7 @@ import numpy as np
 
 from sh_core.book import Book, Changes, Keys, Request, Tries
 from sh_core.graph import Graph
-from sh_core.links import Bools as Flags
-from sh_core.links import Ints as Numbers
-from sh_core.links import places
+from sh_core.links import Flags, Numbers, places
 from sh_core.partitions import Partitions
 from sh_core.policy import Held, Hold, Policy
 from sh_core.staleness import Stale
@@ -43,15 +41,17 @@ class Decision:
         due: What is to be computed now, and why.
         held: What is stale and not to be computed now.
         stale: Of everything in either, why it is stale.
-        swept: Whether everything was looked at.
-        suspected: How many partitions were looked at.
+        swept: Whether everything was searched for suspects.
+        looked: How many suspects were looked at.
+        unlooked: How many the next ticks will look at.
     """
 
     due: Mapping[str, Mapping[str, Stale]]
     held: Mapping[str, Mapping[str, Held]]
     stale: Mapping[str, Mapping[str, Stale]]
-    swept: bool
-    suspected: int
+    swept: bool = False
+    looked: int = 0
+    unlooked: int = 0
 
 
 @dataclass
@@ -70,6 +70,8 @@ class Watch:
     _serial: int | None = None
     _swept_utc: datetime | None = None
     _stale: dict[str, dict[str, Stale]] = field(default_factory=dict)
+    _unlooked: dict[str, set[str]] = field(default_factory=dict)
+    _compared: int = 0
     _waits_since: dict[tuple[str, str], datetime] = field(default_factory=dict)
 
     def tick(
@@ -96,14 +98,14 @@ class Watch:
         """
         swept = sweep or self._is_to_sweep(now_utc)
         if not swept and self._is_quiet():
-            return Decision({}, {}, {}, swept=False, suspected=0)
+            return Decision({}, {}, {})
         # Who works on what comes first: whoever ends after that is held back once more, and whoever ended before it
         # has left its decision among the changes. The other way round, what was settled in between would be asked for
         # again.
         occupied = _together(busy, self.book.leased())
         changes = self.book.changes(None if swept else self._serial)
-        suspected = self._sweep(now_utc) if swept else self._changed(changes, now_utc)
-        looked = self._look(suspected, now_utc)
+        self._unlooked = self._sweep(now_utc) if swept else _together(self._unlooked, self._changed(changes, now_utc))
+        looked = self._look(now_utc)
         self._serial = changes.serial
         if swept:
             self._swept_utc = now_utc
@@ -111,13 +113,14 @@ class Watch:
         requests = [Request(t, key, s) for t, found in decision.due.items() for key, s in found.items()]
         if requests:
             self.book.request(requests, by, now_utc)
-        return replace(decision, swept=swept, suspected=looked)
+        unlooked = sum(map(len, self._unlooked.values()))
+        return replace(decision, swept=swept, looked=looked, unlooked=unlooked)
 
     # ---- what is looked at
 
     def _is_quiet(self) -> bool:
         """Whether nothing is stale and nothing has happened since: it takes one question."""
-        if any(self._stale.values()):
+        if any(self._stale.values()) or any(self._unlooked.values()):
             return False
         return self.book.changes(self._serial).serial == self._serial
 
@@ -153,7 +156,18 @@ class Watch:
             flags = suspects(table, own, self.book.recipe(table.name), content, self.graph, now_utc)
             if flags.any():
                 found[table.name] = set(named(table.partitions, now_utc, flags))
+        for table in self._to_compare():
+            astray = self.book.astray(table.name)
+            if astray:
+                found.setdefault(table.name, set()).update(astray)
         return found
+
+    def _to_compare(self) -> list[Table]:
+        """The tables whose files it is time to compare with the ledger: so many of them, one after the other."""
+        tables, begin = self.graph.tables, self._compared
+        count = min(self.policy.compared, len(tables))
+        self._compared = (begin + count) % max(1, len(tables))
+        return [tables[(begin + n) % len(tables)] for n in range(count)]
 
     def _changed(self, changes: Changes, now_utc: datetime) -> dict[str, set[str]]:
         """What was decided, and what reads what changed."""
@@ -172,21 +186,24 @@ class Watch:
                     found.setdefault(table.name, set()).update(named(table.partitions, now_utc, reading))
         return found
 
-    def _look(self, suspected: Keys, now_utc: datetime) -> int:
-        """Look at suspects and remember which are stale; returns how many were looked at."""
-        count = 0
+    def _look(self, now_utc: datetime) -> int:
+        """Look at suspects, inputs first, and remember which are stale; returns how many were looked at."""
+        left = self.policy.most_looks
         for table in self.graph.tables:
             place = places(table.partitions, now_utc)
-            keys = [key for key in suspected.get(table.name, ()) if key in place]
+            wanted = sorted(key for key in self._unlooked.pop(table.name, ()) if key in place)
+            keys, later = wanted[:left], wanted[left:]
+            if later:
+                self._unlooked[table.name] = set(later)
             if not keys:
                 continue
-            count += len(keys)
-            look = self.book.look(table.name, sorted(keys))
+            left -= len(keys)
+            look = self.book.look(table.name, keys)
             remembered = self._stale.setdefault(table.name, {})
             for key in keys:
                 remembered.pop(key, None)
             remembered.update(look.stale)
-        return count
+        return self.policy.most_looks - left
 
     # ---- what is decided
 
@@ -215,12 +232,15 @@ class Watch:
         for table in self.graph.tables:
             name = table.name
             found, busy = stale.get(name, {}), occupied.get(name, ())
+            unlooked = self._unlooked.get(name, set())
             behind = self._behind(table, unsettled, now_utc)
-            if not found and not busy and behind is None:
+            if not found and not busy and not unlooked and behind is None:
                 continue
-            blocking = set(busy)
+            blocking = unlooked.union(busy)
             place = places(table.partitions, now_utc)
             for key, why in sorted(found.items()):
+                if key in unlooked:
+                    continue  # what is remembered of it may be over
                 hold = self._hold(tries.get((name, key)), now_utc, busy=key in busy, paused=name in paused)
                 if hold is None and behind is not None and behind[place[key]]:
                     since = self._waits_since.get((name, key), now_utc)
@@ -238,7 +258,7 @@ class Watch:
             unsettled[name] = flags if behind is None else flags | behind
         # Who waits no more is forgotten: to wait again later is another wait.
         self._waits_since = waiting
-        return Decision(due, held, stale, swept=False, suspected=0)
+        return Decision(due, held, stale)
 
     def _behind(self, table: Table, unsettled: Mapping[str, Flags], now_utc: datetime) -> Flags | None:
         """Partitions that read something which is due itself, worked on, or behind such a one."""
@@ -254,13 +274,7 @@ class Watch:
             return Held(Hold.BUSY)
         if paused:
             return Held(Hold.PAUSED)
-        if tries is not None:
-            again = self.policy.next_try_utc(tries)
-            if again is None:
-                return Held(Hold.GIVEN_UP)
-            if now_utc < again:
-                return Held(Hold.BACKING_OFF, again)
-        return None
+        return None if tries is None else self.policy.held(tries, now_utc)
 
 
 def _flags(table: Table, keys: Iterable[str], now_utc: datetime) -> Flags:

@@ -2,8 +2,9 @@
 
 Belongs here: the files that this package brings along, preparing DAGSTER_HOME, opening Dagster's storage. Does not
 belong here: reading the environment (``settings``), starting anything (``serve``). Invariant: a ``dagster.yaml`` that
-is in place is left as it is: it may name somebody's production storage. (One from before ``STORAGE`` goes on as before;
-to have its pages quicker, add those lines to it, or delete it and let it be made anew.)
+is in place is left as it is: it may name somebody's production storage. One from an older release goes on as before:
+without ``STORAGE`` pages with checks are slow, without ``run_launcher`` and ``run_monitoring`` runs that died stay
+"started" (``unmonitored``). Add those lines to it, or delete it and let it be made anew.
 """
 
 import fcntl
@@ -13,9 +14,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import dagster as dg
+import yaml
 
 import sh_defs
-from sh_assets.dagster_private import open_for_runs_here
+from sh_assets.dagster_runs import open_for_runs_here
 from sh_core.errors import SettingsError
 from sh_resources.settings import Settings
 
@@ -57,6 +59,21 @@ def prepare_dagster_home(settings: Settings) -> Path:
         msg = f"the state folder {settings.home} cannot be written ({error.strerror}): name another in SELFHEAL_HOME"
         raise SettingsError(msg) from error
     return home
+
+
+def unmonitored(home: Path) -> Iterator[str]:
+    """What a ``dagster.yaml`` from before there was a watch on runs should be given, in one line; nothing if it has it.
+
+    Without it, a run whose process was killed stays "started". Automation stops waiting for it after half an hour;
+    nobody ever marks it as failed, unless `selfheal run` or `selfheal demo` made it.
+    """
+    named = yaml.safe_load((home / "dagster.yaml").read_text())
+    lacks = [key for key in ("run_launcher", "run_monitoring") if key not in (named or {})]
+    if lacks:
+        yield (
+            f"{home / 'dagster.yaml'} has no {' and no '.join(lacks)}: runs that are killed stay “started”, and hold "
+            f"up their partitions for half an hour. Add those lines from {dagster_file('dagster.yaml')}"
+        )
 
 
 @contextmanager

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import dagster as dg
 
 from sh_assets.build import FORCE_TAG, ROLLBACK_TAG
-from sh_assets.dagster_private import run_here
+from sh_assets.dagster_runs import run_here
 from sh_assets.keys import table_key
 from sh_core.partitions import Dimension, Multi, Partitions, Unpartitioned
 from sh_core.table import Table

@@ -1,60 +1,68 @@
-"""Serving: Dagster's web interface and daemon, on this project.
+"""Serving: Dagster's web interface, its daemon and a code server, on this project.
 
-Belongs here: starting ``dagster dev``, saying where it listens, and ending it. Does not belong here: preparing its
-folder (``home``). Invariant: when this returns, none of the processes that it started is left, whichever signal ended
-it.
+Belongs here: which processes there are, how they find each other, when to end. Does not belong here: keeping them
+running (``supervising``), preparing their folder (``home``). Invariant: when this returns, none of the processes that
+it started is left, whichever signal ended it.
+
+``dagster dev`` is not used since its daemon looks round too rarely (``daemon``), and since it goes on without a word
+when its code server dies. The code server is the one that it would start: a small one that stays, and in front of it
+another that holds the code. "Reload definitions" in the web interface starts a new one of those; runs of the old one
+are finished by it.
 """
 
 import os
 import signal
 import socket
-import subprocess
-import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import FrameType
 
+import yaml
+
+from sh_assets.dagster_private import code_server_answers
 from sh_core.errors import SettingsError
 from sh_defs.declaring import declared_graph
-from sh_defs.home import dagster_file, dagster_instance, prepare_dagster_home
+from sh_defs.home import dagster_instance, prepare_dagster_home, unmonitored
+from sh_defs.running import LOCATION
+from sh_defs.supervising import Service, Supervisor
 from sh_resources.settings import Settings
 
 HOST = "127.0.0.1"
 """Nobody but this machine: the web interface asks for no password."""
 
-GRACE_S = 15.0
-"""How long Dagster may take to end its own processes before they are killed."""
+DEFINITIONS = "sh_defs.definitions"
 
-_SUPERSEDED = "Function `dev_command` is superseded"
-"""``dg dev``, its successor, needs packages that only developers have installed."""
+_QUIET = "warning"
+"""Dagster's services say each second that there is nothing to do. Runs say what became of their partitions."""
 
 _ENDING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 _POLL_S = 0.2
 
 
-def serve(settings: Settings, port: int, say: Callable[[str], None]) -> int:
-    """Run ``dagster dev`` until it ends or is told to.
+def serve(settings: Settings, port: int, announce: Callable[[str], None], say: Callable[[str], None]) -> None:
+    """Run Dagster until told to end.
 
     Args:
         settings: Whose state to show.
         port: Where to listen.
-        say: Told once the web interface answers.
-
-    Returns:
-        Exit code: 0 if it was told to end, else Dagster's own.
+        announce: Told the address of the web interface, whenever it answers anew.
+        say: Told whatever else a person should know, in one line.
 
     Raises:
         SettingsError: If the port is taken, or the state folder cannot be used.
         DeclarationError: If the tables cannot be imported, or contradict each other.
+        ServiceError: If one of the processes cannot be kept running.
     """
     declared_graph(settings.tables_module)  # what is wrong with it is said here, and not somewhere in Dagster's log
     _refuse_taken(port)
-    workspace = dagster_file("workspace.yaml")
     home = prepare_dagster_home(settings)
+    for advice in unmonitored(home):
+        say(advice)
     with dagster_instance(home):
-        pass  # its storage is there now, so that the web interface and the daemon don't both create it
+        pass  # its storage is there now, so that the processes don't all create it
     environment = {
         **os.environ,
         "DAGSTER_HOME": str(home),
@@ -62,17 +70,41 @@ def serve(settings: Settings, port: int, say: Callable[[str], None]) -> int:
         # Dagster runs elsewhere, and finds the module of tables that stands here all the same.
         "PYTHONPATH": os.pathsep.join([str(Path.cwd()), *filter(None, [os.environ.get("PYTHONPATH")])]),
     }
-    place = ["--workspace", str(workspace), "--host", HOST, "--port", str(port)]
-    command = [sys.executable, "-W", f"ignore:{_SUPERSEDED}", "-m", "dagster", "dev", *place]
     told = list[int]()
-    with _noting(told), _started(command, environment, home) as dagster:
-        announced = False
-        while dagster.poll() is None and not told:
+    # In Dagster's own folder, since it warns of a dagster.yaml that it finds in any other.
+    supervisor = Supervisor(environment, home, say, hurry=lambda: len(told) > 1)
+    with tempfile.TemporaryDirectory(prefix="selfheal-") as meeting, _noting(told), supervisor:
+        code, *rest = services(Path(meeting), port)
+        supervisor.keep(code)
+        while not told and not supervisor.ready(code):
+            supervisor.look()
             time.sleep(_POLL_S)
-            if not announced and _answers(port):
-                announced = True
-                say(f"http://{HOST}:{port}")
-        return 0 if told else dagster.returncode
+        for service in rest:
+            supervisor.keep(service)
+        announced = False
+        while not told:
+            supervisor.look()
+            if announced != (announced := all(map(supervisor.ready, rest))) and announced:
+                announce(f"http://{HOST}:{port}")
+            time.sleep(_POLL_S)
+
+
+def services(meeting: Path, port: int) -> tuple[Service, Service, Service]:
+    """The code server, and those that need it: the web interface and the daemon.
+
+    They meet at a socket: two servers may share a port without a word, and then answer in turns.
+    """
+    place, workspace = str(meeting / "code.sock"), meeting / "workspace.yaml"
+    workspace.write_text(yaml.safe_dump({"load_from": [{"grpc_server": {"socket": place, "location_name": LOCATION}}]}))
+    what = ("--socket", place, "--module-name", DEFINITIONS, "--location-name", LOCATION)
+    code = ("dagster", "code-server", "start", *what, "--log-level", _QUIET)
+    found = ("--workspace", str(workspace))
+    web = ("dagster_webserver", *found, "--host", HOST, "--port", str(port), "--dagster-log-level", _QUIET)
+    return (
+        Service("code server", code, lambda: code_server_answers(place)),
+        Service("web interface", web, lambda: _answers(port)),
+        Service("daemon", ("sh_defs.daemon", "run", *found, "--log-level", _QUIET)),
+    )
 
 
 @contextmanager
@@ -82,43 +114,14 @@ def _noting(told: list[int]) -> Iterator[None]:
     def note(number: int, _: FrameType | None) -> None:
         told.append(number)
 
-    before = {number: signal.signal(number, note) for number in _ENDING}
+    # Who started it with nohup means it to go on without a terminal.
+    heard = [n for n in _ENDING if n != signal.SIGHUP or signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, note) for number in heard}
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-
-
-@contextmanager
-def _started(command: list[str], environment: Mapping[str, str], folder: Path) -> Iterator["subprocess.Popen[bytes]"]:
-    # A session of its own: Dagster started in the background of a shell would ignore SIGINT, and Ctrl-C in a terminal
-    # would reach every one of its processes at once, which then complain about each other.
-    # In Dagster's own folder, since it warns of a dagster.yaml that it finds in any other.
-    process = subprocess.Popen(command, env=environment, cwd=folder, start_new_session=True)  # noqa: S603  # built above
-    try:
-        yield process
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM):
-            if process.poll() is None:
-                process.send_signal(number)
-                _await(process)
-        _kill_group(process.pid)
-        process.wait()
-
-
-def _await(process: "subprocess.Popen[bytes]") -> None:
-    try:
-        process.wait(GRACE_S)
-    except subprocess.TimeoutExpired:
-        return
-
-
-def _kill_group(leader: int) -> None:
-    try:
-        os.killpg(leader, signal.SIGKILL)
-    except ProcessLookupError:
-        return  # all of them have ended
 
 
 def _refuse_taken(port: int) -> None:

@@ -22,6 +22,7 @@ from rich.console import Console
 from sqlalchemy.exc import OperationalError
 
 from sh_assets.dagster_private import ask_here
+from sh_assets.dagster_runs import give_up_dead_runs
 from sh_assets.deciding import WatchDecider
 from sh_assets.wording import SHOWN, not_published, word
 from sh_core.errors import SelfHealError
@@ -50,7 +51,7 @@ from sh_resources.wiring import open_engine
 LONG_AGO = date(1900, 1, 1)
 """Before the first partition of anything."""
 
-AT_ONCE = Policy(most_tries=sys.maxsize, first_pause_s=0.0)
+AT_ONCE = Policy(most_tries=sys.maxsize, first_pause_s=0.0).without_bounds()
 """A person who asks is not told to wait because of what failed before."""
 
 MOST_TRIES = 3
@@ -167,6 +168,7 @@ class Update:
             self.watcher.update(table.name, tallies[table.name])
 
         defs = definitions(graph, self.settings, on_outcome, decider)
+        give_up_dead_runs(self.instance)  # what they were to do would count as in progress
         self.engine.take_in(clock.now_utc())
         finished = set[str]()
         while True:

@@ -5,27 +5,41 @@ would be computed from (``engine``). Invariant: what is noted as looked at was l
 that serial, or later.
 """
 
+import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime
 
 from sh_core.book import Changes, Keys, Request, Tries
+from sh_core.errors import DeclarationError, FeedError, StoreError
 from sh_core.graph import Graph
 from sh_core.staleness import Look, Stale
 from sh_core.suspects import Standing
 from sh_resources.clock import Clock
+from sh_resources.delta_files import Stamp, stamp_of
 from sh_resources.engine import Engine
 from sh_resources.ledger.requests import Pause
 from sh_resources.registers import Registers
+
+_log = logging.getLogger(__name__)
+_NEVER: Stamp = ("", 0, 0)
+"""Stamp of a table that was not compared yet."""
 
 
 class LedgerBook:
     """The book of one engine's ledger. Every method raises LedgerError if the ledger cannot be reached."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
-        """Read the ledger of an engine."""
-        self._engine, self._ledger, self._clock = engine, engine.ledger, clock
+    def __init__(self, engine: Engine, clock: Clock, *, writes: bool = True) -> None:
+        """Read the ledger of an engine.
+
+        Args:
+            engine: The engine.
+            clock: Time.
+            writes: Without, looking takes in no file and notes nothing.
+        """
+        self._engine, self._ledger, self._clock, self._writes = engine, engine.ledger, clock, writes
         self.registers = Registers(engine)
+        self._stamps: dict[str, Stamp | None] = {}
 
     def changes(self, after: int | None) -> Changes:
         """What was confirmed after a serial; None asks for the present serial only."""
@@ -43,20 +57,46 @@ class LedgerBook:
         """Per partition of a feed for which a file came, the serial of the newest."""
         return self._ledger.serials.arrivals(feed)
 
+    def astray(self, table: str) -> Collection[str]:
+        """Partitions of a table of which readers see something else than was published.
+
+        Compared only if the table has another version than the last time.
+        """
+        delta = self._engine.store.table(self._engine.graph[table])
+        stamp = stamp_of(delta.folder)
+        if self._stamps.get(table, _NEVER) == stamp:
+            return ()
+        try:
+            live = {file.partition: file.path for file in delta.files().values()}
+        except (StoreError, DeclarationError) as unreadable:
+            _log.warning("%s cannot be compared with the ledger: %s", table, unreadable)
+            return ()
+        known = self._ledger.publications.paths(table)
+        self._stamps[table] = stamp
+        return [key for key in live.keys() | known.keys() if live.get(key) != known.get(key)]
+
     def recipe(self, table: str) -> int:
         """The present recipe of a table."""
         return self._engine.recipe(table)
 
     def look(self, table: str, keys: Collection[str]) -> Look:
-        """What partitions of a table are now. Those that are settled are noted as looked at."""
+        """What partitions of a table are now. Those that are settled are noted as looked at.
+
+        A table that cannot be looked at, because its files or its landing zone cannot be read, waits until it can: it
+        must not keep the others from being looked at.
+        """
         # Serial and recipe first: what changes during the look is then looked at once more.
         before, recipe = self._ledger.serials.now(), self.recipe(table)
-        clear = self.registers.unconcerned(table, keys, self._clock.now_utc())
-        look = self._engine.look(table, [key for key in keys if key not in clear])
+        try:
+            clear = self.registers.unconcerned(table, keys, self._clock.now_utc())
+            look = self._engine.look(table, [key for key in keys if key not in clear], ingest=self._writes)
+        except (StoreError, FeedError, DeclarationError) as unreadable:
+            _log.warning("%s cannot be looked at: %s", table, unreadable)
+            return Look(waiting=dict.fromkeys(keys, (str(unreadable),)))
         settled = look.settled | clear
         # A register that came meanwhile may be the one that was looked at: to note the serial before it would be to say
         # that these partitions have seen the register before.
-        if settled and not self.registers.moved(table, before):
+        if settled and self._writes and not self.registers.moved(table, before):
             self._ledger.serials.acknowledge(table, settled, before, recipe)
         return replace(look, settled=settled)
 

@@ -75,14 +75,21 @@ class Prepared:
 
 
 def prepare_raw(
-    table: Table, feed: Feed, landing: LandingZone, ledger: Ledger, clock: Clock, keys: Collection[str]
+    table: Table,
+    feed: Feed,
+    landing: LandingZone,
+    ledger: Ledger,
+    clock: Clock,
+    keys: Collection[str],
+    *,
+    ingest: bool = True,
 ) -> Prepared:
-    """Ingest what has landed for some partitions of a feed, and prepare their raw rows.
+    """Ingest what has landed for some partitions of a feed, unless told not to, and prepare their raw rows.
 
     A file that is gone from the landing zone is taken from the archive if it was ever ingested.
     """
     seen = landing.delivered(feed, keys)
-    taken = take_in(feed, landing, ledger, clock, seen.files)
+    taken = take_in(feed, landing, ledger, clock, seen.files) if ingest else Taken((), {})
     refused = {**seen.refused, **taken.refused}
     fresh = {i.sha256: i.content for i in taken.files}
     current = ledger.arrivals.current(feed.name, keys)

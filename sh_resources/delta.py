@@ -415,7 +415,14 @@ class PartitionedDelta:
 
     def _found(self) -> DeltaTable:
         """The table at its newest version, which must be laid out as declared."""
-        delta = DeltaTable(self.folder)
+        try:
+            delta = DeltaTable(self.folder)
+        except TableNotFoundError:
+            raise
+        except DeltaError as unreadable:
+            said = str(unreadable).partition("\n")[0]
+            msg = f"{self.folder}: its log cannot be read ({said}); restore its _delta_log from a backup"
+            raise StoreError(msg) from unreadable
         was, now = delta.metadata().partition_columns, list(self._by)
         if was != now:
             msg = (

@@ -17,6 +17,7 @@ from itertools import islice
 import polars as pl
 
 from sh_core.bars import Bar, barring, breach, refusing
+from sh_core.clauses import clauses_as_text
 from sh_core.code_version import CodeVersion, code_version
 from sh_core.conservation import shares_of
 from sh_core.errors import DeclarationError
@@ -121,7 +122,7 @@ class Engine:
             yield from outcomes.values()
         yield from map(Busy, busy)
 
-    def look(self, name: str, partitions: Collection[str]) -> Look:
+    def look(self, name: str, partitions: Collection[str], *, ingest: bool = True) -> Look:
         """What ``materialize`` would find of partitions now, and why it would compute those that are stale.
 
         Reading only, apart from ingesting files that have landed.
@@ -129,6 +130,7 @@ class Engine:
         Args:
             name: Table.
             partitions: Keys, each once.
+            ingest: Whether to take in files that have landed; without, nothing at all is written.
 
         Raises:
             DeclarationError: If the table does not exist.
@@ -136,7 +138,7 @@ class Engine:
         table = self.graph[name]
         stale, waiting = dict[str, Stale](), dict[str, tuple[str, ...]]()
         for keys in _chunks(partitions, LOOKED_AT):
-            prepared = self._prepare(table, keys)
+            prepared = self._prepare(table, keys, ingest=ingest)
             recorded = self.ledger.publications.recorded(name, prepared.traces.keys())
             live = self.store.table(table).files(prepared.traces.keys())
             bars = self.ledger.bars.standing(name, prepared.traces.keys())
@@ -216,6 +218,27 @@ class Engine:
         """The time by the engine's clock, aware."""
         return self._clock.now_utc()
 
+    def landed(self, now_utc: datetime) -> dict[str, dict[str, str]]:
+        """Files that have landed and would change something if they were taken in; nothing is written.
+
+        Args:
+            now_utc: Files of periods that have not begun are not looked for.
+
+        Returns:
+            Per raw table, per partition, the name of the file.
+        """
+        found: dict[str, dict[str, str]] = {}
+        for table in self.graph.tables:
+            feed = table.feed
+            if feed is None:
+                continue
+            seen = self.landing.delivered(feed, feed.partitions.declared(now_utc)).files
+            known = self.ledger.arrivals.current(feed.name, seen.keys()) if seen else {}
+            new = {key: f.file_name for key, f in seen.items() if self.landing.is_news(feed, f, known.get(key))}
+            if new:
+                found[table.name] = new
+        return found
+
     def recover(self, run_id: str) -> dict[str, int]:
         """Finish or discard what stopped processes left half-done in any table, without computing anything.
 
@@ -243,8 +266,8 @@ class Engine:
         keys = list(claim.tokens)
         if not keys:
             return []
-        # Both before the inputs are looked at: what changes meanwhile is then looked at once more.
-        looked, under = self.ledger.serials.now(), self.recipe(table.name)
+        # Before the inputs are looked at: what changes meanwhile is then looked at once more.
+        began_utc, looked, under = self._clock.now_utc(), self.ledger.serials.now(), self.recipe(table.name)
         prepared = self._prepare(table, keys)
         before = self.ledger.publications.settlements(table.name, prepared.traces.keys())
         bars = self.ledger.bars.standing(table.name, prepared.traces.keys())
@@ -259,13 +282,13 @@ class Engine:
                 root = snapshot.version.root if snapshot else None
                 outcomes.append(Reused(key, settled.action, settled.verdict, root))
         if due:
-            judged = self._judged(table, prepared, due, bars, looked, under, force=force)
+            judged = self._judged(table, prepared, due, bars, looked, under, began_utc, force=force)
             outcomes += self._publisher.publish(claim, judged)
         return outcomes
 
-    def _prepare(self, table: Table, keys: Collection[str]) -> Prepared:
+    def _prepare(self, table: Table, keys: Collection[str], *, ingest: bool = True) -> Prepared:
         if table.feed is not None:
-            return prepare_raw(table, table.feed, self.landing, self.ledger, self._clock, keys)
+            return prepare_raw(table, table.feed, self.landing, self.ledger, self._clock, keys, ingest=ingest)
         if table.transform is None:
             raise AssertionError(table)  # a Table has a feed or a transform
         upstream = {i.table: self.graph[i.table] for i in table.reads}
@@ -275,9 +298,15 @@ class Engine:
 
     @cache  # noqa: B019 - one engine lives as long as its process
     def _code(self, transform: Transform) -> CodeVersion:
-        code = code_version(transform)
-        self.ledger.sources.keep(code.digest, code.source)
-        return code
+        return code_version(transform)
+
+    @cache  # noqa: B019 - likewise
+    def _keep_sources(self, table: Table) -> None:
+        """Keep what a table's code and contract say, so that people can be shown what changed since."""
+        if table.transform is not None:
+            code = self._code(table.transform)
+            self.ledger.sources.keep(code.digest, code.source)
+        self.ledger.sources.keep(table.contract.version, clauses_as_text(table.contract))
 
     def _judged(
         self,
@@ -287,9 +316,11 @@ class Engine:
         bars: Mapping[str, Collection[Bar]],
         looked: int,
         under: int,
+        began_utc: datetime,
         *,
         force: bool,
     ) -> dict[str, Candidate]:
+        self._keep_sources(table)
         computed = prepared.compute(due)
         judgements = _judge(table, computed)
         versions = _versions(table, judgements)
@@ -301,8 +332,17 @@ class Engine:
                 judgements[key] = _refused(judgements[key], bar)
                 del versions[key]
         shares = _shares(judgements, computed) if table.keeps_lineage else {}
+        seconds = max(0.0, (self._clock.now_utc() - began_utc).total_seconds()) / len(due)
         return {
-            key: Candidate(judgements[key], versions.get(key), prepared.traces[key], shares.get(key, ()), looked, under)
+            key: Candidate(
+                judgements[key],
+                versions.get(key),
+                prepared.traces[key],
+                shares.get(key, ()),
+                looked,
+                under,
+                seconds,
+            )
             for key in due
         }
 

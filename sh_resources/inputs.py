@@ -29,7 +29,7 @@ Frames = Mapping[str, pl.DataFrame]
 
 
 @dataclass(frozen=True, eq=False)
-class _Picked:
+class Picked:
     """The looked-up rows of one input, for many partitions.
 
     Attributes:
@@ -59,7 +59,7 @@ class Sighting:
     store: Store
     files: Mapping[str, Mapping[str, DataFile]]
     missing: Mapping[str, tuple[str, ...]]
-    picked: dict[str, _Picked] = field(default_factory=dict)
+    picked: dict[str, Picked] = field(default_factory=dict)
 
     @property
     def table(self) -> Table:
@@ -169,7 +169,7 @@ def look(
     ready = [key for key in keys if key not in missing]
     for given in table.inputs:
         if given.lookup is not None:
-            sighting.picked[given.name] = _pick(sighting, given, ready)
+            sighting.picked[given.name] = pick(sighting, given, ready)
     return sighting
 
 
@@ -183,7 +183,7 @@ _KEY, _PARTITION, _PAIR, _ROW = "_sh_key", "_sh_partition", "_sh_pair", "_sh_row
 the looked-up row."""
 
 
-def _pick(sighting: Sighting, given: Input, keys: Sequence[str]) -> _Picked:
+def pick(sighting: Sighting, given: Input, keys: Sequence[str]) -> Picked:
     """The looked-up rows of one input, for partitions whose inputs are all there: one pass over all of them."""
     source = sighting.upstream[given.table]
     columns = handed_over(given, source)
@@ -206,7 +206,7 @@ def _pick(sighting: Sighting, given: Input, keys: Sequence[str]) -> _Picked:
     heights = np.bincount(group.to_numpy(), minlength=len(pairs)).tolist()
     starts = np.cumsum([0, *heights]).tolist()
     digests = digest_groups(found, source.contract.key, group, len(pairs))
-    return _Picked(
+    return Picked(
         rows=found,
         spans={pair: (starts[i], heights[i]) for i, pair in enumerate(pairs)},
         digests={pair: digest.finish().root for pair, digest in zip(pairs, digests, strict=True)},

@@ -29,6 +29,7 @@ from typing import BinaryIO
 
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
+from sh_core.records import Arrival
 
 _THREADS = 4
 """Files taken in at a time: reading, hashing and syncing release the GIL, and a share on the network answers slowly."""
@@ -40,6 +41,8 @@ _ZEROS = bytes(_PIECE)
 
 _INCOMING = ".incoming-"
 """How the names of files begin that are still being archived."""
+_SKEW_S = 86400.0
+"""Seconds by which the times of files may differ from ours."""
 
 _NOT_REGULAR = {
     stat.S_IFLNK: "it is there, but it is a symbolic link; links may lead out of the landing zone, "
@@ -237,6 +240,26 @@ class LandingZone:
                 if seen.st_mtime <= before_utc.timestamp():
                     found.append((path, seen.st_size))
         return found
+
+    def is_news(self, feed: Feed, file: Delivered, known: Arrival | None) -> bool:
+        """Whether a file has other content than the arrival that counts for its partition; nothing is taken in.
+
+        Hashed is only what could: a file of the same size that was there a day before that arrival is the one taken in
+        then. (A day, since the clock of the landing zone's disk may be another.)
+        """
+        if known is None or file.size_bytes != known.size_bytes:
+            return True
+        changed_ns = max(file.stamp[1:], default=0)
+        if changed_ns < (known.arrived_utc.timestamp() - _SKEW_S) * 1e9:
+            return False
+        try:
+            with _opened(self._folder(feed) / file.file_name) as source:
+                found = hashlib.sha256()
+                for piece in _pieces(source):
+                    found.update(piece)
+        except _UnreadableError:
+            return False  # it will not be taken in either
+        return found.hexdigest() != known.sha256
 
     def archived(self, feed: Feed, sha256: str) -> bytes:
         """The content that was ingested under a hash, all of it at once: not for files larger than the feed allows.

@@ -68,6 +68,7 @@ class Candidate:
         shares: Row account per arrival, as it will be if it is published; empty for tables without lineage.
         looked: Serial of the ledger before its inputs were looked at.
         recipe: The table's recipe at that moment.
+        seconds: Its share of the time that was spent on it until now.
         bar: Of a rollback, what it bars once it is published.
         set_aside: Of a rollback, the evidence of rows that were set aside when the content was first published.
     """
@@ -78,6 +79,7 @@ class Candidate:
     shares: tuple[ArrivalShare, ...]
     looked: int = 0
     recipe: int = 0
+    seconds: float | None = None
     bar: Bar | None = None
     set_aside: pl.DataFrame = field(default_factory=QUARANTINE_COLUMNS.to_frame)
 
@@ -339,6 +341,7 @@ class Publisher:
             intended_utc=now_utc,
             looked=candidate.looked,
             recipe=candidate.recipe,
+            seconds=candidate.seconds,
         )
 
     def _set_aside(

@@ -21,8 +21,7 @@ import polars as pl
 
 from sh_core.book import Changes
 from sh_core.inputs import Input, Lookup
-from sh_core.links import Ints as Numbers
-from sh_core.links import places
+from sh_core.links import Numbers, places
 from sh_core.mapping import Keys, Window, mapped
 from sh_core.partitions import WHOLE, Unpartitioned
 from sh_core.reading import handed_over

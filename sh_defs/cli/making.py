@@ -76,6 +76,9 @@ def dev(
 ) -> None:
     """Start Dagster's web interface and daemon on this project; Ctrl-C ends them.
 
+    What lands is taken in, and whatever is due is brought up to date, as long as it runs. After an edit, "Reload
+    definitions" in the web interface loads the code anew.
+
     **Examples**
 
     ```
@@ -86,10 +89,11 @@ def dev(
     from sh_defs.serve import serve
 
     out = Console()
-    code = serve(
-        settings_at(home), port, lambda url: out.print(f"[bold green]Dagster answers on {url}[/] (Ctrl-C ends it)")
-    )
-    raise typer.Exit(code)
+
+    def announce(url: str) -> None:
+        out.print(f"[bold green]Dagster answers on {url}[/] (Ctrl-C ends it)")
+
+    serve(settings_at(home), port, announce, lambda line: out.print(line, markup=False, highlight=False))
 
 
 def recover(as_json: AsJson = False, home: Home = None) -> None:

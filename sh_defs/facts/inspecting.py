@@ -19,6 +19,7 @@ from sh_core.trace import Trace
 from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
 from sh_defs.facts import undoing
 from sh_defs.facts.evidence import says
+from sh_defs.facts.pausing import pause_facts
 from sh_defs.facts.saying import found, periods, policy, why
 from sh_defs.facts.standings import standings
 from sh_resources.engine import Engine
@@ -37,6 +38,7 @@ def every_table(engine: Engine, now_utc: datetime) -> Facts:
     """Every table in a few figures, inputs first."""
     return {
         "now_utc": now_utc.isoformat(),
+        "pauses": pause_facts(engine.ledger.requests.pauses()),
         "tables": [
             {
                 "table": s.table,

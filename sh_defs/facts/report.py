@@ -20,6 +20,7 @@ from sh_defs.facts.evidence import Quarantined, Specimen, by_rule, specimens
 from sh_defs.facts.saying import rule_of, why
 from sh_defs.facts.standings import TableStanding, standings_of
 from sh_resources.ledger import Activity, Ledger
+from sh_resources.ledger.requests import Pause
 from sh_resources.store import Store
 
 CRASHED = "crashed"
@@ -119,6 +120,7 @@ class Report:
     activity: tuple[Activity, ...]
     runs: tuple[Run, ...]
     seconds: Mapping[str, float]
+    pauses: tuple[Pause, ...] = ()
 
     @property
     def total(self) -> FeedAccount:
@@ -200,6 +202,7 @@ def gather(
         activity=activity,
         runs=tuple(runs),
         seconds=dict(seconds or {}),
+        pauses=tuple(ledger.requests.pauses()),
     )
 
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from sh_core.accounts import RowAccount
+from sh_defs.facts.pausing import pause_facts
 from sh_defs.facts.report import FeedAccount, Report
 from sh_defs.facts.standings import TableStanding
 
@@ -59,6 +60,7 @@ def as_json(report: Report) -> dict[str, Any]:
             }
             for f in report.faults
         ],
+        "pauses": pause_facts(report.pauses),
         "runs": [{**asdict(r), "seconds": round(r.seconds, 3)} for r in report.runs],
         "seconds": {part: round(s, 3) for part, s in report.seconds.items()},
     }

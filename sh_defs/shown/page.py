@@ -21,6 +21,7 @@ from sh_core.accounts import RowAccount
 from sh_core.masking import LONGEST
 from sh_core.verdict import Level
 from sh_defs.facts.evidence import Specimen
+from sh_defs.facts.pausing import pause_facts
 from sh_defs.facts.report import Fault, Report
 from sh_defs.facts.saying import age, count, moment
 from sh_defs.facts.standings import TableStanding, Visible, is_date
@@ -134,6 +135,7 @@ def _facts(report: Report) -> Mapping[str, Any]:
         ],
         "breaches": [{**vars(b), "percent": _percent(b.rows, most)} for b in breaches[:BREACHES]],
         "more_breaches": max(0, len(breaches) - BREACHES),
+        "pauses": pause_facts(report.pauses),
         "faults": [_fault(f) for f in report.faults[:FAULTS]],
         "more_faults": max(0, len(report.faults) - FAULTS),
         "chart_outcomes": Markup(charts.outcomes(dated)) if dated else None,  # noqa: S704

@@ -48,6 +48,10 @@ def every_table(console: Console, facts: Facts) -> None:
         more = (moment(at).removesuffix(" UTC"), escape(t["owner"])) if wide else ()
         lines.add_row(t["table"], t["station"], *numbers, age(at, now).removesuffix(" ago"), *more)
     console.print(lines)
+    if facts["pauses"]:
+        console.print()
+        for pause in facts["pauses"]:
+            _say(console, "paused", f"{pause['table']} {pause['says']}", style="yellow")
     if not wide:
         owners: dict[str, list[str]] = {}
         for t in facts["tables"]:

@@ -227,6 +227,11 @@ class MemoryBook:
             found.setdefault(name, set()).add(key)
         return found
 
+    def astray(self, table: str) -> Collection[str]:
+        """None: nobody else writes here."""
+        del table
+        return ()
+
     def paused(self) -> Collection[str]:
         """Tables that nothing is to be requested of."""
         self.between()

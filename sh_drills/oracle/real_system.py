@@ -6,13 +6,13 @@ and comparisons are those of the cases in memory; only what is on trial is anoth
 Nothing happens here at the same time as something else: for that, many processes are needed, and the cases in memory.
 """
 
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 
-from sh_core.outcome import Published, Reused, Withheld
+from sh_core.outcome import Outcome, Published, Reused, Withheld
 from sh_core.policy import Policy
 from sh_core.watch import Decision, Watch
 from sh_drills.oracle.changes import Change
@@ -20,7 +20,7 @@ from sh_drills.oracle.declared import graph_of
 from sh_drills.oracle.memory_book import Content, MemoryBook, Place
 from sh_drills.oracle.memory_engine import Run
 from sh_drills.oracle.reference import Shown
-from sh_drills.oracle.shapes import RAW, World
+from sh_drills.oracle.shapes import RAW, File, World
 from sh_drills.oracle.system import System, first_hour
 from sh_drills.replay import land
 from sh_resources.book import LedgerBook
@@ -96,10 +96,7 @@ class RealSystem(System):
         feed = next(f for f in self.opened.graph.feeds if f.name == place[0])
         path = self.home / "landing" / feed.name / feed.expected_file(place[1])
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = self.world.files[place]
-        # A quoted header is the same header in other bytes: that is what the salt stands for.
-        header = ",".join(f'"{c}"' if file.salt % 2 else c for c in feed.columns) + "\n" * (file.salt // 2 % 2)
-        land(path, "".join([f"{header}\n", *(f"{','.join(map(str, row))}\n" for row in file.rows)]).encode())
+        land(path, delivered(self.world.files[place], feed.columns))
 
     def tick(self, *, sweep: bool = False) -> Decision:
         """Take in what has landed, and ask what is due."""
@@ -117,14 +114,18 @@ class RealSystem(System):
         """Let the real engine do it."""
         self._turn_clock()
         self.now_utc = self.clock.now_utc()
-        outcomes = list(self.opened.materialize(run.table, run.keys, run_id=f"run {len(self.executed)} {run.table}"))
-        settled = self.opened.ledger.publications.settlements(run.table, run.keys)
-        for outcome in outcomes:
-            if isinstance(outcome, Published | Withheld):
-                self.executed.append(((run.table, outcome.partition), settled[outcome.partition].trace_digest))
-                self.asked.pop((run.table, outcome.partition), None)
-            self.reused += isinstance(outcome, Reused)
+        for outcome in list(self.opened.materialize(run.table, run.keys, run_id=f"run {len(self.executed)} {run.table}")):
+            self.note_outcome(run.table, outcome)
         self.runs.remove(run)
+
+    def note_outcome(self, name: str, outcome: Outcome) -> None:
+        """Keep in mind what became of a partition."""
+        if isinstance(outcome, Published | Withheld):
+            place = (name, outcome.partition)
+            settled = self.opened.ledger.publications.settlements(name, [outcome.partition])
+            self.executed.append((place, settled[outcome.partition].trace_digest))
+            self.asked.pop(place, None)
+        self.reused += isinstance(outcome, Reused)
 
     def notice(self, change: Change) -> None:
         """Let a change that was made to the world reach the system."""
@@ -149,17 +150,28 @@ class RealSystem(System):
 
     def shown(self) -> dict[Place, Shown]:
         """What readers see, read from the tables' files."""
-        found: dict[Place, Shown] = {}
-        for table in self.opened.graph.tables:
-            shape = self.world.shapes[table.name]
-            stored = self.opened.store.table(table)
-            for key, file in stored.state().files.items():
-                frame = stored.scan([file]).collect()
-                columns = tuple(c for c in shape.columns if c in frame.columns)
-                rows = frame.select(columns).rows()
-                plain = [tuple(int(v) for v in row) for row in rows] if shape.station == RAW else rows
-                found[table.name, key] = Shown(columns, tuple(sorted(plain)))
-        return found
+        return shown(self.opened, self.world)
+
+
+def delivered(file: File, columns: Sequence[str]) -> bytes:
+    """A file as it lands."""
+    # A quoted header is the same header in other bytes: that is what the salt stands for.
+    header = ",".join(f'"{c}"' if file.salt % 2 else c for c in columns) + "\n" * (file.salt // 2 % 2)
+    return "".join([f"{header}\n", *(f"{','.join(map(str, row))}\n" for row in file.rows)]).encode()
+
+
+def shown(engine: Engine, world: World) -> dict[Place, Shown]:
+    """What readers see of the tables of a world, read from their files."""
+    found: dict[Place, Shown] = {}
+    for shape in world.shapes.values():
+        stored = engine.store.table(engine.graph[shape.name])
+        for key, file in stored.state().files.items():
+            frame = stored.scan([file]).collect()
+            columns = tuple(c for c in shape.columns if c in frame.columns)
+            rows = frame.select(columns).rows()
+            plain = [tuple(int(v) for v in row) for row in rows] if shape.station == RAW else rows
+            found[shape.name, key] = Shown(columns, tuple(sorted(plain)))
+    return found
 
 
 class _RealRun(Run):

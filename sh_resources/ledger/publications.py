@@ -15,10 +15,12 @@ The order of one publication::
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from statistics import median
 
 from sqlalchemy import ColumnElement, Connection, Select, and_, func, select
 
 from sh_core.bars import Bar
+from sh_core.plan import Cost
 from sh_core.records import Action, Attempt, Settlement, Snapshot
 from sh_core.trace import Trace
 from sh_core.version import Version
@@ -28,6 +30,9 @@ from sh_resources.ledger.database import Database, conditions
 from sh_resources.ledger.schema import CONFIRMED, attempts, is_undecided, partitions, snapshots, utc
 from sh_resources.ledger.settling import Tracked
 from sh_resources.ledger.traces import load_shares, load_traces
+
+COSTS_OF = 50
+"""Settlements of a table, the newest, by which its cost is estimated."""
 
 
 @dataclass(frozen=True)
@@ -183,6 +188,12 @@ class Publications:
                 )
             }
 
+    def paths(self, table: str) -> dict[str, str]:
+        """The file that was published last, by partition."""
+        current = select(partitions.c.partition_key, snapshots.c.path).join_from(partitions, snapshots)
+        with self._database.read() as connection:
+            return dict(map(tuple, connection.execute(current.where(partitions.c.table_name == table))))
+
     def versions(self, table: str, paths: Collection[str]) -> dict[str, Version]:
         """The content version that was published under each path, for those under which one was."""
         wanted = select(snapshots.c.path, snapshots.c.version).where(snapshots.c.table_name == table)
@@ -229,6 +240,35 @@ class Publications:
         with self._database.read() as connection:
             found = settling.tracked(connection, attempts.c.id == newest.limit(1).scalar_subquery())
             return next(iter(found), None)
+
+    def contents(self, table: str, keys: Collection[str]) -> dict[str, list[Version]]:
+        """Every content that partitions ever had, newest first, for those that had any."""
+        of_table = select(snapshots.c.partition_key, snapshots.c.version).where(snapshots.c.table_name == table)
+        found: dict[str, list[Version]] = {}
+        with self._database.read() as connection:
+            for condition in conditions(snapshots.c.partition_key, keys):
+                newest = of_table.where(condition).order_by(snapshots.c.transaction_version.desc())
+                for key, version in connection.execute(newest):
+                    found.setdefault(key, []).append(decode_version(version))
+        return found
+
+    def costs(self, tables: Collection[str]) -> dict[str, Cost]:
+        """What a partition of a table costs: the medians of its newest settlements."""
+        found: dict[str, Cost] = {}
+        with self._database.read() as connection:
+            for table in tables:
+                newest = (
+                    select(attempts.c.seconds, attempts.c.version)
+                    .join_from(partitions, attempts, partitions.c.settlement_id == attempts.c.id)
+                    .where(partitions.c.table_name == table)
+                    .order_by(partitions.c.settled.desc(), partitions.c.partition_key)
+                    .limit(COSTS_OF)
+                )
+                known = connection.execute(newest).all()
+                rows = [float(decode_version(version).rows) for _, version in known if version is not None]
+                seconds = [float(s) for s, _ in known if s is not None]
+                found[table] = Cost(median(rows) if rows else None, median(seconds) if seconds else None)
+        return found
 
     def history(self, table: str, partition: str, *, limit: int | None = 100) -> list[Snapshot]:
         """The snapshots of one partition, newest first; None gives all of them."""

@@ -19,6 +19,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     Dialect,
+    Float,
     ForeignKey,
     Index,
     Integer,
@@ -171,6 +172,7 @@ attempts = Table(
     Column("reason", Name),
     Column("looked", BigInteger, nullable=False, server_default="0"),
     Column("recipe", BigInteger, nullable=False, server_default="0"),
+    Column("seconds", Float),  # its share of what computing and judging took
     CheckConstraint(f"state IN ('{INTENDED}', '{CONFIRMED}', '{DISCARDED}')", name="state"),
     CheckConstraint(f"(state = '{INTENDED}') = (decided_utc IS NULL)", name="decided"),
     CheckConstraint("(action = 'publish') = (transaction_version IS NOT NULL)", name="transaction"),

@@ -72,6 +72,7 @@ def tracked(connection: Connection, condition: ColumnElement[bool]) -> Iterator[
             intended_utc=row.intended_utc,
             looked=row.looked,
             recipe=row.recipe,
+            seconds=row.seconds,
         )
         yield Tracked(attempt, row.state, row.decided_utc, row.reason)
 
@@ -327,6 +328,7 @@ def _row(a: Attempt) -> dict[str, object]:
         "intended_utc": a.intended_utc,
         "looked": a.looked,
         "recipe": a.recipe,
+        "seconds": a.seconds,
         "state": INTENDED,
     }
 

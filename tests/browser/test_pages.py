@@ -7,6 +7,7 @@ With SELFHEAL_PICTURES=1 (`make pictures`) the README's pictures are taken on th
 
 import os
 import re
+import time
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +16,12 @@ from urllib.parse import quote
 import dagster as dg
 import pytest
 
+from sh_assets.automation import DESCRIPTION
 from sh_assets.build import build
 from sh_assets.flights import TABLES
 from sh_core.graph import Graph
 from sh_core.table import Station
+from sh_drills.replay import land
 from tests.browser.conftest import GUSTY, SIZE, SPOILED, TABLE, Window
 
 if TYPE_CHECKING:
@@ -29,6 +32,7 @@ pytestmark = [pytest.mark.browser, pytest.mark.graph, pytest.mark.slow]
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 LARGEST_BYTES = 300_000
 SHOWS_MS = 60_000
+HEALED_S = 180.0
 
 
 @pytest.fixture(autouse=True)
@@ -179,3 +183,38 @@ def test_a_register_is_one_table_with_its_number_of_rows(window: Window) -> None
     shows(window, "3,322", exact=True)
     shows(window, "pii: masked")
     assert window.strangers == []
+
+
+def test_the_automation_tab_says_why_a_partition_was_requested(window: Window, home: Path) -> None:
+    """Two days of flights are delivered again with other delays; nobody asks for anything."""
+    for day in (GUSTY, SPOILED):
+        file = home / "landing" / "flights_jfk" / f"flights_jfk_{day}.csv"
+        header, first, *rest = file.read_text().splitlines()
+        cells = dict(zip(header.split(","), first.split(","), strict=True))
+        cells["arr_delay"] = str(int(cells["arr_delay"]) + 1)
+        land(file, "\n".join([header, ",".join(cells.values()), *rest, ""]).encode())
+
+    page, requested = window.page, re.compile(r"^(\d+|Not) requested$")
+    until = time.monotonic() + HEALED_S
+    while True:
+        page.goto("/assets/mart_daily_delays?view=automation")
+        shows(window, "Evaluation result")
+        results = page.get_by_text(requested).all_inner_texts()
+        if any(result.startswith("2 ") for result in results):
+            break
+        assert time.monotonic() < until, results
+        page.wait_for_timeout(2_000)
+    which = results.index("2 requested")
+    page.get_by_text(re.compile(r"^\w{3} \d+, .+ [AP]M$")).nth(which).click()
+    shows(window, "stg_flights changed", exact=True)
+    shows(window, "2 True")
+    picture(window, "automation")
+    page.get_by_text("2 True").last.click()
+    for day in (GUSTY, SPOILED):
+        shows(window, day.isoformat(), exact=True)
+    assert window.strangers == []
+
+
+def test_the_sensors_page_says_what_it_requests(window: Window) -> None:
+    window.page.goto("/locations/selfheal/sensors/due")
+    shows(window, DESCRIPTION)

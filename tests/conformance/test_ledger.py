@@ -495,6 +495,23 @@ def test_history_keeps_every_snapshot_with_its_path(ledger: Ledger) -> None:
     assert ledger.publications.by_path("other", [str(old.path)]) == {}
 
 
+def test_every_content_of_a_partition_is_told_newest_first(ledger: Ledger) -> None:
+    token = lease(ledger)
+    old, new = published(ledger, publish("a", token)), published(ledger, publish("b", token, transaction=2))
+    assert ledger.publications.contents(TABLE, ["d1", "d2"]) == {"d1": [new.version, old.version]}
+
+
+def test_what_a_partition_costs_is_the_median_of_what_was_measured(ledger: Ledger) -> None:
+    """Attempts from before anything was measured say nothing about seconds."""
+    for number, seconds in enumerate((None, 1.0, 7.0, 2.0)):
+        key = f"d{number}"
+        published(ledger, publish(f"a{number}", lease(ledger, key), key, seconds=seconds))
+    costs = ledger.publications.costs([TABLE, "other"])
+    assert costs[TABLE].seconds == 2.0
+    assert costs[TABLE].rows is not None
+    assert (costs["other"].rows, costs["other"].seconds) == (None, None)
+
+
 def test_an_intent_needs_the_current_token(ledger: Ledger) -> None:
     stale, good = lease(ledger), lease(ledger, "d2")
     take_over(ledger)

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sh_core.errors import DeclarationError
-from sh_core.links import Bools, Ints, links
+from sh_core.links import Flags, Numbers, links
 from sh_core.mapping import SAME, All, Dimensions, Last, PartitionMapping, Window, mapped
 from sh_core.partitions import Daily, Hourly, Monthly, Multi, Partitions, Static, Unpartitioned
 from tests.partition_sets import NOW, Reading, readings
@@ -44,10 +44,10 @@ def test_links_are_what_every_partition_reads(reading: Reading, random: Random) 
     linked = [[i for places in each[a:b] for i in places] for a, b in bounds]
     assert linked == declared
     assert found.widths.tolist() == [len(keys) for keys in read]  # what is not declared yet counts: it is waited for
-    some: Bools = np.array([random.random() < 0.2 for _ in theirs], bool)
+    some: Flags = np.array([random.random() < 0.2 for _ in theirs], bool)
     assert found.counted(some).tolist() == [sum(bool(some[i]) for i in places) for places in declared]
     assert found.reading(some).tolist() == [any(some[i] for i in places) for places in declared]
-    values: Ints = np.array([random.randrange(-5, 50) for _ in theirs], np.int64)
+    values: Numbers = np.array([random.randrange(-5, 50) for _ in theirs], np.int64)
     assert found.newest(values, -9).tolist() == [
         max((int(values[i]) for i in places), default=-9) for places in declared
     ]

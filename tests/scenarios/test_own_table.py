@@ -50,8 +50,8 @@ class Block:
     text: str
 
 
-def blocks() -> list[Block]:
-    page = PAGE.read_text()
+def blocks(path: Path = PAGE) -> list[Block]:
+    page = path.read_text()
     return [
         Block(page.count("\n", 0, found.start()) + 1, found["kind"], found["info"] or "", found["text"])
         for found in FENCE.finditer(page)

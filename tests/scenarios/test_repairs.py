@@ -7,6 +7,7 @@ computed anew; an update that arrives while its readers run, and is lost.
 import os
 import re
 import shutil
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -99,6 +100,13 @@ class Bench:
 
     def _requested(self, instance: dg.DagsterInstance, since: float) -> bool:
         return any(tick.timestamp >= since and tick.run_ids for tick in _ticks(instance, "due"))
+
+    def command(self, *words: str) -> None:
+        """Run a command as a person does."""
+        command = [sys.executable, "-c", "from sh_defs.cli import app; app()", *words]
+        environment = {**os.environ, **self.services.environment}
+        done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+        assert done.returncode == 0, done.stdout + done.stderr
 
     def edit(self, module: str, old: str, new: str) -> None:
         """Change the code and deploy it."""
@@ -209,6 +217,18 @@ def test_a_restated_row_of_an_old_day(bench: Bench) -> None:
     """Each partition that read it, however old, and each once."""
     changed = bench.after(lambda: bench.restate(JFK, DAY.isoformat(), departed_later(), row=flew))
     assert changed == OF_A_DEPARTURE
+
+
+def test_a_rollback(bench: Bench) -> None:
+    """What read the bad content reads the good one again; and the bad file, delivered once more, changes nothing."""
+    key = DAY.isoformat()
+    bad = bench.path(JFK, key).read_bytes()
+    before = bench.ledger.publications.history("raw_flights_jfk", key)
+    changed = bench.after(lambda: bench.command("rollback", "raw_flights_jfk", key, "--why", "a test"))
+    assert changed == OF_A_DEPARTURE
+    now = bench.ledger.publications.current("raw_flights_jfk", [key])[key]
+    assert now.version.root == before[-1].version.root != before[0].version.root
+    assert bench.after(lambda: land(bench.path(JFK, key), bad)) == {}
 
 
 def test_the_same_file_again(bench: Bench) -> None:

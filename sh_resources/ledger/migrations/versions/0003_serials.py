@@ -23,6 +23,7 @@ def upgrade() -> None:
     op.execute("INSERT INTO ledger_clock (id, serial) VALUES (1, 1)")
     for name in ("looked", "recipe"):
         op.add_column("ledger_attempts", sa.Column(name, sa.BigInteger, nullable=False, server_default="0"))
+    op.add_column("ledger_attempts", sa.Column("seconds", sa.Float))
     for name in ("content", "settled", "looked", "recipe"):
         op.add_column("ledger_partitions", sa.Column(name, sa.BigInteger, nullable=False, server_default="0"))
     op.execute("UPDATE ledger_partitions SET settled = 1")

@@ -1,0 +1,125 @@
+"""Runs whose process was killed are given up, and no others.
+
+The incident: a killed `selfheal demo` left a run "started" for ever; what it was to materialize counted as in progress,
+and automation never asked for it again.
+"""
+
+import json
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import dagster as dg
+import pytest
+from dagster._core.events import EngineEventData
+from dagster._core.launcher.base import WorkerStatus
+
+from sh_assets.dagster_runs import HOST_TAG, PROCESS_TAG, Launcher, give_up_dead_runs, process_lives
+from sh_core.outcome import Outcome
+from sh_core.table import Table
+from sh_defs.definitions import definitions
+from sh_defs.home import dagster_instance
+from sh_defs.running import run_table
+from sh_resources import settings
+from tests.graph.domain import GOOD, GRAPH, KEYS, RAW, World
+
+pytestmark = pytest.mark.graph
+
+HERE = socket.gethostname()
+GRPC = ".dagster/grpc_info"
+
+
+@pytest.fixture(scope="module")
+def gone() -> int:
+    """Number of a process that was there."""
+    with subprocess.Popen([sys.executable, "-c", ""]) as process:
+        process.wait()
+    return process.pid
+
+
+def run(instance: dg.DagsterInstance, tags: dict[str, str], *pids: int, parent: str | None = None) -> dg.DagsterRun:
+    """A run that says "started", and which processes it has."""
+
+    @dg.job
+    def job() -> None: ...
+
+    made = instance.create_run_for_job(
+        job, tags=tags, parent_run_id=parent, root_run_id=parent, status=dg.DagsterRunStatus.STARTED
+    )
+    for pid in pids:
+        instance.report_engine_event("Started process for run", made, EngineEventData.in_process(pid))
+    return made
+
+
+def health(instance: dg.DagsterInstance, of: dg.DagsterRun) -> WorkerStatus:
+    launcher = Launcher()
+    launcher.register_instance(instance)
+    return launcher.check_run_worker_health(of).status
+
+
+def test_a_process_is_told_from_another_of_the_same_number(gone: int) -> None:
+    now_s = time.time()
+    assert process_lives(os.getpid(), now_s)
+    assert process_lives(1, now_s)  # somebody else's
+    assert not process_lives(gone, now_s)
+    assert not process_lives(os.getpid(), now_s - 7 * 86400)  # that number was another process' then
+    with subprocess.Popen([sys.executable, "-c", ""]) as child:
+        time.sleep(1.0)
+        assert not process_lives(child.pid, now_s)  # it has ended, and nobody has asked how
+
+
+def test_a_run_made_here_lives_as_long_as_its_process(instance: dg.DagsterInstance, gone: int) -> None:
+    own = {HOST_TAG: HERE}
+    alive = run(instance, {**own, PROCESS_TAG: str(os.getpid())})
+    dead = run(instance, {**own, PROCESS_TAG: str(gone)})
+    elsewhere = run(instance, {HOST_TAG: f"not-{HERE}", PROCESS_TAG: str(gone)})
+    again = run(instance, {**own, PROCESS_TAG: str(gone)}, parent=dead.run_id)
+    assert health(instance, alive) is WorkerStatus.RUNNING
+    assert health(instance, dead) is WorkerStatus.NOT_FOUND
+    assert health(instance, elsewhere) is WorkerStatus.RUNNING  # nobody can tell
+    assert health(instance, again) is WorkerStatus.RUNNING  # whoever executes a run again copies its tags
+    assert give_up_dead_runs(instance) == [dead.run_id]
+    assert give_up_dead_runs(instance) == []
+
+
+def test_a_run_behind_a_socket_lives_as_long_as_its_process_whatever_became_of_its_code_server(
+    instance: dg.DagsterInstance, tmp_path: Path, gone: int
+) -> None:
+    """After "Reload definitions" the code server that answers does not know the runs that the old one goes on with."""
+    nobody = {GRPC: json.dumps({"host": "localhost", "socket": str(tmp_path / "nobody.sock")})}
+    assert health(instance, run(instance, {**nobody, HOST_TAG: HERE}, os.getpid())) is WorkerStatus.RUNNING
+    assert health(instance, run(instance, {**nobody, HOST_TAG: HERE}, gone)) is WorkerStatus.NOT_FOUND
+    assert health(instance, run(instance, {**nobody, HOST_TAG: HERE}, gone, os.getpid())) is WorkerStatus.RUNNING
+    assert health(instance, run(instance, {**nobody, HOST_TAG: HERE})) is WorkerStatus.RUNNING  # has not said yet
+    # Elsewhere, the code server is asked; one that does not answer may come back.
+    assert health(instance, run(instance, {**nobody, HOST_TAG: f"not-{HERE}"}, gone)) is WorkerStatus.RUNNING
+
+
+def kill_in_the_middle(home: Path) -> None:
+    """A `selfheal run` that is killed right after the first partition was published."""
+
+    def on_outcome(table: Table, outcome: Outcome) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    found = settings.load({"SELFHEAL_HOME": str(home)})
+    with dagster_instance(home.parent / "dagster") as instance:
+        run_table(instance, definitions(GRAPH, found, on_outcome), RAW, KEYS[:1])
+
+
+@pytest.mark.slow
+def test_what_a_killed_process_was_running_is_given_up_by_the_next_one(world: World) -> None:
+    world.deliver({KEYS[0]: GOOD})
+    victim = multiprocessing.get_context("spawn").Process(target=kill_in_the_middle, args=(world.home,))
+    victim.start()
+    victim.join(120)
+    assert victim.exitcode == -signal.SIGKILL
+    (left,) = world.instance.get_runs()
+    assert left.status is dg.DagsterRunStatus.STARTED
+    assert give_up_dead_runs(world.instance) == [left.run_id]
+    (left,) = world.instance.get_runs()
+    assert left.status is dg.DagsterRunStatus.FAILURE

@@ -1,0 +1,55 @@
+"""A table that cannot be looked at keeps no other from being repaired.
+
+The incident: somebody drops a file where a table's folder belongs, and from then on every tick fails: nothing at all is
+repaired any more, and nobody is told which table it is.
+"""
+
+import shutil
+from pathlib import Path
+
+from sh_core.staleness import Astray
+from sh_core.watch import Watch
+from sh_resources.book import LedgerBook
+from sh_resources.clock import ManualClock
+from tests.little import DAYS, GRAPH, NOON, deliver, engine_at
+
+ONE = DAYS.keys()[0]
+
+
+def test_the_others_go_on(tmp_path: Path) -> None:
+    deliver(tmp_path, ONE, [("a", 0, 20.5)])
+    clock = ManualClock(NOON)
+    engine = engine_at(tmp_path, clock)
+    for name in ("raw_readings", "stg_readings"):
+        list(engine.materialize(name, [ONE], run_id=name))
+    log = tmp_path / "tables" / "stg_readings" / "_delta_log"
+    kept = tmp_path / "kept"
+    shutil.move(log, kept)
+    log.mkdir()
+    (log / f"{0:020d}.json").write_text("no log\n")
+    deliver(tmp_path, DAYS.keys()[1], [("a", 0, 20.5)])
+    engine.take_in(clock.now_utc())
+    watch = Watch(GRAPH, LedgerBook(engine, clock))
+    due = watch.tick(clock.now_utc(), {}, "test").due
+    assert {name: list(found) for name, found in due.items()} == {"raw_readings": [DAYS.keys()[1]]}
+    shutil.rmtree(log)
+    shutil.move(kept, log)
+    assert "mart_sensor_means" in watch.tick(clock.now_utc(), {}, "test", sweep=True).due
+
+
+def test_what_somebody_else_did_to_a_table_is_found_by_a_sweep(tmp_path: Path) -> None:
+    """A table that was deleted, or restored from a backup: the ledger alone would call it up to date for ever."""
+    deliver(tmp_path, ONE, [("a", 0, 20.5)])
+    clock = ManualClock(NOON)
+    engine = engine_at(tmp_path, clock)
+    for name in ("raw_readings", "stg_readings", "mart_sensor_means"):
+        list(engine.materialize(name, [ONE], run_id=name))
+    watch = Watch(GRAPH, LedgerBook(engine, clock))
+    assert watch.tick(clock.now_utc(), {}, "test").due == {}
+    shutil.rmtree(tmp_path / "tables" / "stg_readings")
+    found = watch.tick(clock.now_utc(), {}, "test", sweep=True)
+    assert {name: {key: s.reasons for key, s in keys.items()} for name, keys in found.due.items()} == {
+        "stg_readings": {ONE: (Astray(),)}
+    }
+    list(engine.materialize("stg_readings", [ONE], run_id="again"))
+    assert watch.tick(clock.now_utc(), {}, "test", sweep=True).due == {}
