@@ -199,7 +199,7 @@ def _ask_for_reach(settings: Settings, graph: Graph, change: Change, instance: d
         backfill_timestamp=time.time(),
         tags={},
         dynamic_partitions_store=instance,
-        asset_graph_subset=AssetGraphSubset(subsets, whole),  # type: ignore[call-arg]  # mypy knows no defaults here
+        asset_graph_subset=AssetGraphSubset(subsets, whole),  # type: ignore[call-arg]  # it has both
         title=None,
         description=None,
         run_config=None,

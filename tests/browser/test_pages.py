@@ -208,10 +208,10 @@ def test_the_automation_tab_says_why_a_partition_was_requested(window: Window, h
     page.get_by_text(re.compile(r"^\w{3} \d+, .+ [AP]M$")).nth(which).click()
     shows(window, "stg_flights changed", exact=True)
     shows(window, "2 True")
-    picture(window, "automation")
     page.get_by_text("2 True").last.click()
     for day in (GUSTY, SPOILED):
         shows(window, day.isoformat(), exact=True)
+    picture(window, "automation")
     assert window.strangers == []
 
 

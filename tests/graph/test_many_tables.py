@@ -28,6 +28,8 @@ pytestmark = [
     pytest.mark.graph,
     # Dagster itself calls it when it checks a request for a backfill.
     pytest.mark.filterwarnings("ignore:Function `AssetSelection.keys` is deprecated"),
+    # Dagster's own tags of a partition of two dimensions.
+    pytest.mark.filterwarnings("ignore:Non-compliant tag keys"),
 ]
 
 TABLES, ROUNDS = MOST + 1, 400
