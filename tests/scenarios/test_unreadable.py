@@ -7,6 +7,7 @@ repaired any more, and nobody is told which table it is.
 import shutil
 from pathlib import Path
 
+from sh_core.policy import Hold, Policy
 from sh_core.staleness import Astray
 from sh_core.watch import Watch
 from sh_resources.book import LedgerBook
@@ -53,3 +54,23 @@ def test_what_somebody_else_did_to_a_table_is_found_by_a_sweep(tmp_path: Path) -
     }
     list(engine.materialize("stg_readings", [ONE], run_id="again"))
     assert watch.tick(clock.now_utc(), {}, "test", sweep=True).due == {}
+
+
+def test_what_somebody_else_did_to_a_paused_table_is_still_known_when_it_is_resumed(tmp_path: Path) -> None:
+    """The incident: files are deleted during a migration; all sweeps but the first take the table for up to date."""
+    deliver(tmp_path, ONE, [("a", 0, 20.5)])
+    clock = ManualClock(NOON)
+    engine = engine_at(tmp_path, clock)
+    for name in ("raw_readings", "stg_readings", "mart_sensor_means"):
+        list(engine.materialize(name, [ONE], run_id=name))
+    watch = Watch(GRAPH, LedgerBook(engine, clock), Policy(compared=1))
+    for _ in GRAPH.tables:
+        assert watch.tick(clock.now_utc(), {}, "test", sweep=True).due == {}
+    shutil.rmtree(tmp_path / "tables" / "stg_readings")
+    engine.ledger.requests.pause("stg_readings", downstream=False, by="me", reason="", now_utc=clock.now_utc())
+    for _ in range(3 * len(GRAPH.tables)):
+        decision = watch.tick(clock.now_utc(), {}, "test", sweep=True)
+        assert decision.due == {}
+    assert decision.held["stg_readings"][ONE].hold is Hold.PAUSED
+    engine.ledger.requests.resume("stg_readings")
+    assert list(watch.tick(clock.now_utc(), {}, "test").due) == ["stg_readings"]
