@@ -271,7 +271,7 @@ def test_a_run_of_everything_is_of_every_table(chain: Location) -> None:
 
 
 def test_a_run_that_tidies_is_of_no_table(chain: Location) -> None:
-    """The incident: while files are removed, once a day, every register counts as worked on, and what reads it waits."""
+    """The incident: while files are removed, every register counts as worked on, and what reads it waits."""
     run = chain.instance.create_run_for_job(tidy, remote_job_origin=ORIGIN)
     assert run.asset_selection is None
     chain.tick()
