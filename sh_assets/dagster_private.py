@@ -336,6 +336,19 @@ class Backfill:
             yield asset, {WHOLE}
 
 
+def assets_of(instance: dg.DagsterInstance, run: dg.DagsterRun, graph: AssetGraph) -> Collection[dg.AssetKey]:
+    """Assets that a run is to materialize: those selected, else those that its job has steps for.
+
+    A job of which nothing more is known may be of any asset; the one that tidies is of none.
+    """
+    if run.asset_selection is not None:
+        return run.asset_selection
+    if run.job_snapshot_id is None or not instance.has_job_snapshot(run.job_snapshot_id):
+        return graph.materializable_asset_keys
+    steps = set(instance.get_job_snapshot(run.job_snapshot_id).node_names)
+    return {asset for asset in graph.materializable_asset_keys if asset.to_python_identifier() in steps}
+
+
 def awaited(instance: dg.DagsterInstance, graph: AssetGraph) -> Iterator[Backfill]:
     """Backfills of assets that are not over."""
     for stored in instance.get_backfills(BulkActionsFilter(statuses=_ACTIVE)):

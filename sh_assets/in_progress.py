@@ -16,7 +16,7 @@ from datetime import datetime, timedelta
 
 import dagster as dg
 
-from sh_assets.dagster_private import NOT_FINISHED, AssetGraph, Backfill, awaited
+from sh_assets.dagster_private import NOT_FINISHED, AssetGraph, Backfill, assets_of, awaited
 from sh_core.partitions import WHOLE
 
 Busy = Mapping[dg.AssetKey, frozenset[str]]
@@ -50,7 +50,7 @@ def in_progress(instance: dg.DagsterInstance, graph: AssetGraph, now_utc: dateti
                 found[asset].update(keys)
     for record in instance.get_run_records(dg.RunsFilter(statuses=list(NOT_FINISHED))):
         if _heard_of(instance, record, since_utc):
-            for asset, keys in _of_run(record.dagster_run, graph):
+            for asset, keys in _of_run(instance, record.dagster_run, graph):
                 found[asset].update(keys)
     return {asset: frozenset(keys) for asset, keys in found.items()}
 
@@ -73,11 +73,12 @@ def _goes_on(instance: dg.DagsterInstance, backfill: Backfill, since_utc: dateti
     return any(_heard_of(instance, record, since_utc) for record in going_on)
 
 
-def _of_run(run: dg.DagsterRun, graph: AssetGraph) -> Iterator[tuple[dg.AssetKey, set[str]]]:
-    """Partitions that a run is to materialize; a run without a selection is of a job, which may be of any asset."""
-    chosen = graph.materializable_asset_keys if run.asset_selection is None else run.asset_selection
+def _of_run(
+    instance: dg.DagsterInstance, run: dg.DagsterRun, graph: AssetGraph
+) -> Iterator[tuple[dg.AssetKey, set[str]]]:
+    """Partitions that a run is to materialize."""
     spans: dict[dg.PartitionsDefinition, set[str]] = {}
-    for asset in chosen:
+    for asset in assets_of(instance, run, graph):
         if not graph.has(asset):
             continue
         partitions = graph.get(asset).partitions_def

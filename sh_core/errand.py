@@ -72,7 +72,6 @@ class Onlooker(_Relay):
         arrived: Serials of the files of each feed, by partition.
         waiting: What was found to lack an input, and which, by table.
         occupied: What some process is working on.
-        held_tables: Tables that nothing is to be requested of.
     """
 
     def __init__(self, book: Book) -> None:
@@ -82,7 +81,6 @@ class Onlooker(_Relay):
         self.arrived: dict[str, list[tuple[str, int]]] = {}
         self.waiting: dict[str, dict[str, tuple[str, ...]]] = {}
         self.occupied: Keys = {}
-        self.held_tables: frozenset[str] = frozenset()
 
     def standings(self, table: str) -> Iterable[Standing]:
         """Every settled partition of a table."""
@@ -104,11 +102,6 @@ class Onlooker(_Relay):
         """Partitions that some process is working on."""
         self.occupied = super().leased()
         return self.occupied
-
-    def paused(self) -> Collection[str]:
-        """Tables that nothing is to be requested of."""
-        self.held_tables = frozenset(super().paused())
-        return self.held_tables
 
     def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> None:
         """Nothing is requested."""

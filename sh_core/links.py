@@ -5,7 +5,7 @@ thousands of partitions. Does not belong here: keys and states, which the caller
 is what ``mapped`` names, as far as it is declared at the moment asked about.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -103,6 +103,16 @@ def places(partitions: Partitions, now_utc: datetime) -> Mapping[str, int]:
     return _places(partitions, _sizes(partitions, now_utc), _AnyTime(now_utc))
 
 
+def declared(partitions: Partitions, now_utc: datetime) -> Sequence[str]:
+    """The declared keys by their place.
+
+    Args:
+        partitions: The set.
+        now_utc: Up to when periods of a set without end are declared.
+    """
+    return _declared(partitions, _sizes(partitions, now_utc), _AnyTime(now_utc))
+
+
 @dataclass(frozen=True, eq=False)
 class _AnyTime:
     """A moment that is like any other: keys depend on how many there are, not on the very moment asked about."""
@@ -118,8 +128,13 @@ class _AnyTime:
 
 @lru_cache(maxsize=512)
 def _places(partitions: Partitions, sizes: tuple[int, ...], at: _AnyTime) -> Mapping[str, int]:
+    return {key: place for place, key in enumerate(_declared(partitions, sizes, at))}
+
+
+@lru_cache(maxsize=512)
+def _declared(partitions: Partitions, sizes: tuple[int, ...], at: _AnyTime) -> tuple[str, ...]:
     del sizes
-    return {key: place for place, key in enumerate(partitions.declared(at.now_utc))}
+    return tuple(partitions.declared(at.now_utc))
 
 
 def links(mapping: PartitionMapping, downstream: Partitions, upstream: Partitions, now_utc: datetime) -> Links:

@@ -72,7 +72,8 @@ class Keys:
         for own, read in reads.items():
             if isinstance(read, str):
                 raise DeclarationError(f'the keys that {own} reads are a tuple of texts, ("{read}",) with a comma')
-        object.__setattr__(self, "of", tuple((own, tuple(read)) for own, read in reads.items()))
+        # Sorted, as a set has another order in each process, and whoever sees another declaration looks at everything.
+        object.__setattr__(self, "of", tuple((own, tuple(sorted(read))) for own, read in reads.items()))
 
 
 @dataclass(frozen=True, init=False)

@@ -80,7 +80,7 @@ def survey(
         there,
         onlooker.waiting,
         onlooker.occupied,
-        onlooker.held_tables,
+        frozenset(insisting.paused()),
         landed,
         insisting.overridden,
     )

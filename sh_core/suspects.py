@@ -13,13 +13,12 @@ comparison of states, not of events: it finds whatever a tick, a killed process 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 
 import numpy as np
 
 from sh_core.graph import Graph
 from sh_core.inputs import Input, Partial, Required
-from sh_core.links import Flags, Links, Numbers, links, places
+from sh_core.links import Flags, Links, Numbers, declared, links, places
 from sh_core.partitions import Partitions
 from sh_core.table import Table
 
@@ -71,13 +70,10 @@ def serials(partitions: Partitions, now_utc: datetime, rows: Iterable[tuple[str,
 
 def named(partitions: Partitions, now_utc: datetime, flags: Flags) -> list[str]:
     """The keys of flagged partitions, in order."""
-    keys = _keys(partitions, now_utc)
+    if not flags.any():
+        return []
+    keys = declared(partitions, now_utc)
     return [keys[place] for place in np.flatnonzero(flags).tolist()]
-
-
-@lru_cache(maxsize=1024)
-def _keys(partitions: Partitions, now_utc: datetime) -> tuple[str, ...]:
-    return tuple(places(partitions, now_utc))
 
 
 def linked(table: Table, given: Input, graph: Graph, now_utc: datetime) -> Links:

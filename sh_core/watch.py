@@ -25,7 +25,7 @@ from sh_core.graph import Graph
 from sh_core.links import Flags, Numbers, places
 from sh_core.partitions import Partitions
 from sh_core.policy import Held, Hold, Policy
-from sh_core.staleness import Stale
+from sh_core.staleness import Look, Stale
 from sh_core.suspects import linked, named, serials, standings, suspects
 from sh_core.table import Table
 
@@ -130,7 +130,8 @@ class Watch:
         Nothing is confirmed then, and still there are new partitions, and some read others than before.
         """
         last = self._swept_utc
-        if last is None or now_utc - last >= timedelta(seconds=self.policy.sweep_s):
+        # A clock that was set back would otherwise put off the next sweep by as much.
+        if last is None or not timedelta() <= now_utc - last < timedelta(seconds=self.policy.sweep_s):
             return True
         return any(p.size(now_utc) != p.size(last) for p in self._sets)
 
@@ -139,14 +140,15 @@ class Watch:
         return frozenset(table.partitions for table in self.graph.tables)
 
     def _sweep(self, now_utc: datetime) -> dict[str, set[str]]:
-        """Everything that may be stale; what was remembered is forgotten."""
+        """Everything that may be stale; what was remembered is looked at again."""
+        # Serials do not tell of what somebody else did to a table, and only some tables are compared now.
+        found = _together(self._stale, self._unlooked)
         self._stale.clear()
         contents: dict[str, Numbers] = {}
 
         def content(name: str) -> Numbers:
             return contents[name]
 
-        found: dict[str, set[str]] = {}
         for table in self.graph.tables:
             if table.feed is not None:
                 arrived = self.book.arrivals(table.feed.name)
@@ -155,7 +157,7 @@ class Watch:
             contents[table.name] = own.content
             flags = suspects(table, own, self.book.recipe(table.name), content, self.graph, now_utc)
             if flags.any():
-                found[table.name] = set(named(table.partitions, now_utc, flags))
+                found.setdefault(table.name, set()).update(named(table.partitions, now_utc, flags))
         for table in self._to_compare():
             astray = self.book.astray(table.name)
             if astray:
@@ -190,15 +192,14 @@ class Watch:
         """Look at suspects, inputs first, and remember which are stale; returns how many were looked at."""
         left = self.policy.most_looks
         for table in self.graph.tables:
-            place = places(table.partitions, now_utc)
-            wanted = sorted(key for key in self._unlooked.pop(table.name, ()) if key in place)
-            keys, later = wanted[:left], wanted[left:]
-            if later:
-                self._unlooked[table.name] = set(later)
-            if not keys:
+            if table.name not in self._unlooked:
                 continue
+            place = places(table.partitions, now_utc)
+            wanted = sorted(key for key in self._unlooked[table.name] if key in place)
+            keys, later = wanted[:left], wanted[left:]
+            look = self.book.look(table.name, keys) if keys else Look()
+            self._unlooked[table.name] = set(later)  # not before: where the ledger fails, the next tick looks
             left -= len(keys)
-            look = self.book.look(table.name, keys)
             remembered = self._stale.setdefault(table.name, {})
             for key in keys:
                 remembered.pop(key, None)

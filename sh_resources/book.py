@@ -23,7 +23,7 @@ from sh_resources.registers import Registers
 
 _log = logging.getLogger(__name__)
 _NEVER: Stamp = ("", 0, 0)
-"""Stamp of a table that was not compared yet."""
+"""Stamp of a table of which it is not known that it agrees with the ledger."""
 
 
 class LedgerBook:
@@ -60,7 +60,7 @@ class LedgerBook:
     def astray(self, table: str) -> Collection[str]:
         """Partitions of a table of which readers see something else than was published.
 
-        Compared only if the table has another version than the last time.
+        Compared only if the table has another version than when the two last agreed.
         """
         delta = self._engine.store.table(self._engine.graph[table])
         stamp = stamp_of(delta.folder)
@@ -72,8 +72,10 @@ class LedgerBook:
             _log.warning("%s cannot be compared with the ledger: %s", table, unreadable)
             return ()
         known = self._ledger.publications.paths(table)
-        self._stamps[table] = stamp
-        return [key for key in live.keys() | known.keys() if live.get(key) != known.get(key)]
+        found = [key for key in live.keys() | known.keys() if live.get(key) != known.get(key)]
+        if not found:  # until they agree again, no serial would tell that it is still to be repaired
+            self._stamps[table] = stamp
+        return found
 
     def recipe(self, table: str) -> int:
         """The present recipe of a table."""

@@ -20,7 +20,7 @@ from sh_core.bars import Bar, barring, breach, refusing
 from sh_core.clauses import clauses_as_text
 from sh_core.code_version import CodeVersion, code_version
 from sh_core.conservation import shares_of
-from sh_core.errors import DeclarationError
+from sh_core.errors import DeclarationError, FeedError
 from sh_core.gate import Judgement, judge_partitions
 from sh_core.graph import Graph
 from sh_core.mapping import width
@@ -165,23 +165,34 @@ class Engine:
         return recipe(table, {i.table: self.graph[i.table] for i in table.reads}, self._code(table.transform), now)
 
     def take_in(self, now_utc: datetime) -> dict[str, int]:
-        """Take in what has landed: files that are new, or not those that were there when last asked.
+        """Take in what has landed: files that are new, or not those that were taken in when last asked.
 
         Args:
             now_utc: Files of periods that have not begun are not looked for.
 
         Returns:
-            How many files were read, by feed.
+            How many files were taken in, by feed.
+
+        Raises:
+            FeedError: If that failed for a feed; of all others the files were taken in.
         """
-        taken: dict[str, int] = {}
+        counts: dict[str, int] = {}
+        failed: list[FeedError] = []
         for feed in self.graph.feeds:
-            seen = self.landing.delivered(feed, feed.partitions.declared(now_utc))
-            new = {key: file for key, file in seen.files.items() if self._seen.get((feed.name, key)) != file}
-            if new:
-                take_in(feed, self.landing, self.ledger, self._clock, new)
-                self._seen.update({(feed.name, key): file for key, file in new.items()})
-                taken[feed.name] = len(new)
-        return taken
+            try:
+                seen = self.landing.delivered(feed, feed.partitions.declared(now_utc)).files
+                new = {key: file for key, file in seen.items() if self._seen.get((feed.name, key)) != file}
+                taken = take_in(feed, self.landing, self.ledger, self._clock, new).files if new else ()
+            except FeedError as error:
+                failed.append(error)
+                continue
+            # Not what could not be read: that may be over the next time, without a trace at the file.
+            self._seen.update({(feed.name, file.partition): new[file.partition] for file in taken})
+            if taken:
+                counts[feed.name] = len(taken)
+        if failed:
+            raise FeedError("; ".join(map(str, failed)))
+        return counts
 
     def rollback(self, name: str, partition: str, wish: Wish, *, run_id: str) -> Outcome:
         """Return one partition to earlier content, and keep the present one from coming back.

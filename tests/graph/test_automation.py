@@ -30,6 +30,7 @@ from sh_core.policy import Hold
 from sh_defs.definitions import definitions
 from sh_resources import settings
 from sh_resources.clock import ManualClock
+from sh_sensors.tidying import tidy
 from tests.graph.domain import GRAPH, KEYS, MART, RAW, STG
 
 DAILY = dg.DailyPartitionsDefinition("2024-01-01", end_date="2024-12-31")
@@ -267,6 +268,14 @@ def test_a_run_of_everything_is_of_every_table(chain: Location) -> None:
     chain.tick()
     day = {"2024-02-26"}
     assert chain.decider.asked[-1][2] == {"one": day, "two": day, "week": day, "all": {WHOLE}}
+
+
+def test_a_run_that_tidies_is_of_no_table(chain: Location) -> None:
+    """The incident: while files are removed, every register counts as worked on, and what reads it waits."""
+    run = chain.instance.create_run_for_job(tidy, remote_job_origin=ORIGIN)
+    assert run.asset_selection is None
+    chain.tick()
+    assert chain.decider.asked[-1][2] == {}
 
 
 def test_a_run_of_which_nothing_is_heard_is_not_waited_for_for_ever(chain: Location) -> None:

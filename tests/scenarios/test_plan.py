@@ -102,6 +102,15 @@ def test_nothing_is_due_and_what_was_not_delivered_is_waited_for(engine: Engine)
     )
 
 
+def test_a_file_that_landed_does_not_reach_beyond_a_paused_table(engine: Engine) -> None:
+    """The incident: nothing is stale yet, so nobody asks what is paused; five steps are promised, and one is run."""
+    engine.ledger.requests.pause("stg_rides", downstream=False, by="me", reason="", now_utc=CLOCK.now_utc())
+    deliver(engine.store.root, RIDES, ride(1, 99), D[2])
+    facts = planned(engine)
+    assert [[t["table"] for t in hop["tables"]] for hop in facts["hops"]] == [["raw_rides"]]
+    assert of(facts, "stg_rides", "held_back")[D[2]]["held"]["hold"] == "paused"
+
+
 def test_a_file_that_landed_is_named_and_what_it_may_change(engine: Engine) -> None:
     deliver(engine.store.root, RIDES, ride(1, 99), D[2])
     deliver(engine.store.root, WEATHER, GOOD_WEATHER, D[3])  # the same again

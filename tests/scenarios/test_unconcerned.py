@@ -5,6 +5,7 @@ somebody last looked, although the partition was computed from what it was in be
 """
 
 import random
+import shutil
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -98,9 +99,9 @@ def _spied(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, C
     seen: list[tuple[str, Collection[str]]] = []
     look = engine.look
 
-    def spied(name: str, keys: Collection[str]) -> Look:
+    def spied(name: str, keys: Collection[str], *, ingest: bool) -> Look:
         seen.append((name, list(keys)))
-        return look(name, keys)
+        return look(name, keys, ingest=ingest)
 
     monkeypatch.setattr(engine, "look", spied)
     return seen
@@ -110,11 +111,11 @@ def _just_before(engine: Engine, monkeypatch: pytest.MonkeyPatch, what: str, nam
     """Have something happen once, right before the engine looks at a table's inputs."""
     original = getattr(engine, what)
 
-    def late(table: Any, *rest: Any) -> Any:  # noqa: ANN401
+    def late(table: Any, *rest: Any, **options: Any) -> Any:  # noqa: ANN401
         if getattr(table, "name", table) == name:
             monkeypatch.setattr(engine, what, original)
             do()
-        return original(table, *rest)
+        return original(table, *rest, **options)
 
     monkeypatch.setattr(engine, what, late)
 
@@ -169,3 +170,16 @@ def test_a_register_whose_old_file_is_gone_is_looked_at_closely(tmp_path: Path) 
     register(engine, tmp_path, BLUE)
     engine.store.table(GRAPH["stg_bikes"]).unstage([old])
     assert book.look(READER, all_keys(READER)) == engine.look(READER, all_keys(READER))
+
+
+def test_a_partition_that_somebody_else_took_away_is_looked_at_closely(tmp_path: Path) -> None:
+    """The incident: a table is deleted or restored, a sweep finds it, and all is called well as no register changed."""
+    engine = engine_at(tmp_path)
+    deliver_all(tmp_path)
+    register(engine, tmp_path, RED)
+    run_all(engine)
+    book = book_of(engine)
+    assert set(all_keys(READER)) == book.look(READER, all_keys(READER)).settled
+    shutil.rmtree(engine.store.table(GRAPH[READER]).folder)
+    astray = book.astray(READER)
+    assert set(book.look(READER, astray).stale) == set(astray) == set(all_keys(READER))

@@ -6,11 +6,18 @@ repaired any more, and nobody is told which table it is.
 
 import shutil
 from pathlib import Path
+from typing import Any
 
+import pytest
+
+from sh_core.errors import FeedError
+from sh_core.policy import Hold, Policy
 from sh_core.staleness import Astray
 from sh_core.watch import Watch
+from sh_resources import landing
 from sh_resources.book import LedgerBook
 from sh_resources.clock import ManualClock
+from tests import reading
 from tests.little import DAYS, GRAPH, NOON, deliver, engine_at
 
 ONE = DAYS.keys()[0]
@@ -53,3 +60,64 @@ def test_what_somebody_else_did_to_a_table_is_found_by_a_sweep(tmp_path: Path) -
     }
     list(engine.materialize("stg_readings", [ONE], run_id="again"))
     assert watch.tick(clock.now_utc(), {}, "test", sweep=True).due == {}
+
+
+def test_what_somebody_else_did_to_a_paused_table_is_still_known_when_it_is_resumed(tmp_path: Path) -> None:
+    """The incident: files are deleted during a migration; all sweeps but the first take the table for up to date."""
+    deliver(tmp_path, ONE, [("a", 0, 20.5)])
+    clock = ManualClock(NOON)
+    engine = engine_at(tmp_path, clock)
+    for name in ("raw_readings", "stg_readings", "mart_sensor_means"):
+        list(engine.materialize(name, [ONE], run_id=name))
+    watch = Watch(GRAPH, LedgerBook(engine, clock), Policy(compared=1))
+    for _ in GRAPH.tables:
+        assert watch.tick(clock.now_utc(), {}, "test", sweep=True).due == {}
+    shutil.rmtree(tmp_path / "tables" / "stg_readings")
+    engine.ledger.requests.pause("stg_readings", downstream=False, by="me", reason="", now_utc=clock.now_utc())
+    for _ in range(3 * len(GRAPH.tables)):
+        decision = watch.tick(clock.now_utc(), {}, "test", sweep=True)
+        assert decision.due == {}
+    assert decision.held["stg_readings"][ONE].hold is Hold.PAUSED
+    engine.ledger.requests.resume("stg_readings")
+    assert list(watch.tick(clock.now_utc(), {}, "test").due) == ["stg_readings"]
+
+
+def test_a_feed_that_cannot_be_listed_keeps_no_other_from_being_taken_in(tmp_path: Path) -> None:
+    """The incident: somebody leaves a file where a vendor's folder belongs, and nothing of any vendor is seen again."""
+    engine = reading.engine_at(tmp_path, ManualClock(reading.NOON))
+    names = [feed.name for feed in engine.graph.feeds]
+    reading.deliver_all(tmp_path)
+    for broken in names:
+        folder = tmp_path / "landing" / broken
+        folder.rename(tmp_path / "kept")
+        folder.write_text("no folder\n")
+        fresh = reading.engine_at(tmp_path, ManualClock(reading.NOON))
+        with pytest.raises(FeedError, match=broken):
+            fresh.take_in(reading.NOON)
+        assert {feed for feed in names if any(True for _ in fresh.ledger.serials.arrivals(feed))} >= {*names} - {broken}
+        folder.unlink()
+        (tmp_path / "kept").rename(folder)
+        assert list(fresh.take_in(reading.NOON)) == [broken]
+        assert fresh.take_in(reading.NOON) == {}
+        shutil.rmtree(tmp_path / "archive")
+        (tmp_path / "ledger.sqlite").unlink()
+
+
+def test_a_file_that_could_not_be_read_is_tried_again_although_nothing_about_it_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The incident: a share on the network fails for a second, and the file is passed over until somebody restarts."""
+    deliver(tmp_path, ONE, [("a", 0, 20.5)])
+    engine = engine_at(tmp_path, ManualClock(NOON))
+    failing, opened = [True], landing._opened
+
+    def flaky(path: Path) -> Any:  # noqa: ANN401
+        if failing:
+            raise landing._UnreadableError("Input/output error")
+        return opened(path)
+
+    monkeypatch.setattr(landing, "_opened", flaky)
+    assert engine.take_in(NOON) == {}
+    failing.clear()
+    assert engine.take_in(NOON) == {"readings": 1}
+    assert engine.take_in(NOON) == {}
