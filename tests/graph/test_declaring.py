@@ -65,7 +65,7 @@ def test_a_module_or_package_where_one_is(folder: Path, file: str) -> None:
         ('"team:own")', 'team:own")', 6, "unterminated string literal"),
         ('Feed("loans"', 'Feed("my-loans"', 6, "feed 'my-loans': a name is lower case letters, digits and underscores"),
         ('("item", "days")', '"item"', 6, "feed loans: columns is a tuple of names, .*, not str 'item'"),
-        ('DAYS, "team:own")', '"daily", "team:own")', 6, "feed loans: partitions is Daily"),
+        ('DAYS, "team:own")', '"daily", "team:own")', 6, "feed loans: partitions is Hourly"),
         ('"team:own")', '"me")', LINES + 5, "table raw_loans: an owner is a mail address or team:<name>, not 'me'"),
         ('"team:own")', '"", format="csv")', 6, r"feed loans: format is Csv\(\), .* not str 'csv'"),
         ("Station.STAGED", 'Station.STAGED, group="my loans"', LINES + 2, "a group is letters, digits and underscores"),

@@ -60,7 +60,7 @@ def test_asked_partitions_are_found_in_the_order_asked(zone: LandingZone) -> Non
     landed(zone, TUESDAY, b"")
     landed(zone, WEDNESDAY)
     found = zone.delivered(FEED, [TUESDAY, MONDAY, "2013-02-01"]).files
-    assert list(found.values()) == [
+    assert [replace(file, stamp=()) for file in found.values()] == [
         Delivered(TUESDAY, "flights_2013-01-08.csv", 0),
         Delivered(MONDAY, "flights_2013-01-07.csv", 8),
     ]

@@ -90,6 +90,8 @@ class Bench:
             since = time.time()
             self.services.wait_for(lambda: self._looked(instance, "arrivals", since, 1), HEALED_S, "a look at arrivals")
             while True:
+                self.services.wait_for(lambda: not _under_way(instance), HEALED_S, "the end of all runs")
+                # From here on two whole ticks: what the last run has changed is in the second one at the latest.
                 since = time.time()
                 self.services.wait_for(lambda: self._looked(instance, "due", since, 2), HEALED_S, "two ticks")  # noqa: B023
                 if not self._requested(instance, since) and not _under_way(instance):
