@@ -121,3 +121,32 @@ def test_a_file_that_could_not_be_read_is_tried_again_although_nothing_about_it_
     failing.clear()
     assert engine.take_in(NOON) == {"readings": 1}
     assert engine.take_in(NOON) == {}
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_one_file_that_cannot_be_read_holds_up_only_who_reads_it(tmp_path: Path, how: str) -> None:
+    """The incident: a disk loses one file of a table by which others look rows up, and every tick fails for ever."""
+    reading.deliver_all(tmp_path)
+    clock = ManualClock(reading.NOON)
+    engine = reading.engine_at(tmp_path, clock)
+    reading.run_all(engine)
+    rides = engine.store.table(engine.graph["stg_rides"])
+    day, other = reading.D[0], reading.D[3]
+    lost = rides.folder / rides.files([day])[day].path
+    lost.unlink()
+    if how == "damaged":
+        lost.write_bytes(b"no Parquet")
+    reading.deliver(tmp_path, reading.BIKES, [("b1", "blue", 2), ("b2", "blue", 2)])
+    reading.deliver(tmp_path, reading.WEATHER, [("Bern", 7)], other)
+    for name in ("raw_bikes", "stg_bikes"):
+        reading.run(engine, name)
+    engine.take_in(clock.now_utc())
+    for least in (1, 64):
+        book = LedgerBook(engine, clock)
+        book.registers.least = least
+        due = Watch(engine.graph, book).tick(clock.now_utc(), {}, f"test {least}", sweep=True)
+        assert list(due.stale["raw_weather"]) == [other]
+        assert day not in due.stale["ride_details"]
+        assert reading.D[1] in due.stale["ride_details"]
+        (said,) = book.look("ride_details", [day]).waiting[day]
+        assert "stg_rides" in said
