@@ -5,12 +5,13 @@ repaired any more, and nobody is told which table it is.
 """
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sh_core.errors import FeedError
+from sh_core.errors import FeedError, LedgerError
 from sh_core.policy import Hold, Policy
 from sh_core.staleness import Astray
 from sh_core.watch import Watch
@@ -150,3 +151,33 @@ def test_one_file_that_cannot_be_read_holds_up_only_who_reads_it(tmp_path: Path,
         assert reading.D[1] in due.stale["ride_details"]
         (said,) = book.look("ride_details", [day]).waiting[day]
         assert "stg_rides" in said
+
+
+def test_what_was_left_for_later_is_looked_at_although_the_ledger_failed_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The incident: the database is restarted while a tick looks; what that tick took up waits for the next sweep."""
+    clock = ManualClock(NOON)
+    engine = engine_at(tmp_path, clock)
+    for day in DAYS.keys()[:4]:
+        deliver(tmp_path, day, [("a", 0, 20.5)])
+    engine.take_in(clock.now_utc())
+    watch = Watch(GRAPH, LedgerBook(engine, clock), Policy(most_looks=2))
+    assert len(watch.tick(clock.now_utc(), {}, "test").due["raw_readings"]) == 2
+
+    def lost(*_: object) -> None:
+        raise LedgerError("the database is restarted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(watch.book, "look", lost)
+        with pytest.raises(LedgerError):
+            watch.tick(clock.now_utc(), {}, "test")
+    assert len(watch.tick(clock.now_utc(), {}, "test").due["raw_readings"]) == 2
+
+
+def test_a_clock_that_is_set_back_puts_off_no_sweep(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    watch = Watch(GRAPH, LedgerBook(engine_at(tmp_path, clock), clock))
+    assert watch.tick(NOON, {}, "test").swept
+    assert not watch.tick(NOON, {}, "test").swept
+    assert watch.tick(NOON - timedelta(hours=6), {}, "test").swept
