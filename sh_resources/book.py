@@ -6,7 +6,7 @@ that serial, or later.
 """
 
 import logging
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
@@ -20,6 +20,9 @@ from sh_resources.delta_files import Stamp, stamp_of
 from sh_resources.engine import Engine
 from sh_resources.ledger.requests import Pause
 from sh_resources.registers import Registers
+
+MOST_FAILED = 100
+"""Looks at parts of a table that may fail before the rest of it counts as unreadable, too."""
 
 _log = logging.getLogger(__name__)
 _NEVER: Stamp = ("", 0, 0)
@@ -84,23 +87,42 @@ class LedgerBook:
     def look(self, table: str, keys: Collection[str]) -> Look:
         """What partitions of a table are now. Those that are settled are noted as looked at.
 
-        A table that cannot be looked at, because its files or its landing zone cannot be read, waits until it can: it
-        must not keep the others from being looked at.
+        What cannot be looked at, because files or the landing zone cannot be read, waits until it can: it must not
+        keep other tables and partitions from being looked at.
         """
         # Serial and recipe first: what changes during the look is then looked at once more.
         before, recipe = self._ledger.serials.now(), self.recipe(table)
         try:
             clear = self.registers.unconcerned(table, keys, self._clock.now_utc())
-            look = self._engine.look(table, [key for key in keys if key not in clear], ingest=self._writes)
-        except (StoreError, FeedError, DeclarationError) as unreadable:
-            _log.warning("%s cannot be looked at: %s", table, unreadable)
-            return Look(waiting=dict.fromkeys(keys, (str(unreadable),)))
+        except (StoreError, DeclarationError):
+            clear = frozenset()  # a closer look will say what is wrong
+        look = self._readable(table, [key for key in keys if key not in clear])
         settled = look.settled | clear
         # A register that came meanwhile may be the one that was looked at: to note the serial before it would be to say
         # that these partitions have seen the register before.
         if settled and self._writes and not self.registers.moved(table, before):
             self._ledger.serials.acknowledge(table, settled, before, recipe)
         return replace(look, settled=settled)
+
+    def _readable(self, table: str, keys: Sequence[str]) -> Look:
+        """Look at partitions; those that cannot be looked at are told from the others by halves."""
+        stale, waiting, settled = dict[str, Stale](), dict[str, tuple[str, ...]](), set[str]()
+        left, failed = [keys], 0
+        while left:
+            some = left.pop()
+            try:
+                look = self._engine.look(table, some, ingest=self._writes)
+            except (StoreError, FeedError, DeclarationError) as unreadable:
+                failed += 1
+                if len(some) > 1 and failed < MOST_FAILED:
+                    left += [some[: len(some) // 2], some[len(some) // 2 :]]
+                    continue
+                _log.warning("%s %s to %s cannot be looked at: %s", table, some[0], some[-1], unreadable)
+                look = Look(waiting=dict.fromkeys(some, (str(unreadable),)))
+            stale |= look.stale
+            waiting |= look.waiting
+            settled |= look.settled
+        return Look(stale, waiting, frozenset(settled))
 
     def leased(self) -> Keys:
         """Partitions that some process is working on."""

@@ -122,10 +122,14 @@ class Sighting:
         """Rows of published partitions of an input table, and where those of each one start and how many they are.
 
         Raises:
-            StoreError: If a file does not hold as many rows as were published in it.
+            StoreError: If a file cannot be read, or does not hold as many rows as were published in it.
         """
         files = [self.files[name][p] for p in partitions]
-        rows = self.store.table(self.upstream[name]).scan(files, columns).collect()
+        try:
+            rows = self.store.table(self.upstream[name]).scan(files, columns).collect()
+        except (OSError, pl.exceptions.PolarsError) as lost:
+            msg = f"{name}: one of its files, of {partitions[0]} to {partitions[-1]}, cannot be read: {lost}"
+            raise StoreError(msg) from lost
         heights = [file.rows for file in files]
         if rows.height != sum(heights):
             msg = f"{name}: its files hold {rows.height} rows, which is not what its log says of them"

@@ -195,9 +195,12 @@ class Registers:
         found |= {p for p, file in files.items() if p in recorded and recorded[p][1] != file.path}
         columns = list(dict.fromkeys(lookup.columns))
         for some in _by_rows([file for p, file in files.items() if p not in found]):
-            rows = delta.scan(some, columns).collect()
             heights = [file.rows for file in some]
-            if rows.height != sum(heights):
+            try:
+                rows = delta.scan(some, columns).collect()
+            except (OSError, pl.exceptions.PolarsError):
+                rows = None
+            if rows is None or rows.height != sum(heights):
                 found.update(file.partition for file in some)  # a closer look will say what is wrong
                 continue
             number = pl.Series(_NUMBER, np.repeat(np.arange(len(some)), heights))
@@ -209,15 +212,16 @@ class Registers:
         return found
 
     def _differing(self, given: Input, before: str, now: str) -> pl.DataFrame | None:
-        """Keys of rows of a register that are not in both of two snapshots; None if one of them is gone."""
+        """Keys of rows of a register that are not in both of two snapshots; None if one of them cannot be read."""
         source = self.engine.graph[given.table]
         delta, columns = self.engine.store.table(source), handed_over(given, source)
         asked = (before, now, *columns)
         if asked not in self._changed:
-            if not all((delta.folder / path).exists() for path in (before, now)):
+            try:
+                both = [delta.scan([DataFile(WHOLE, path, 0, 0)], columns).collect() for path in (before, now)]
+            except (OSError, pl.exceptions.PolarsError):
                 return None
-            one, other = (_hashed(delta.scan([DataFile(WHOLE, path, 0, 0)], columns).collect(), source.contract.key)
-                          for path in (before, now))  # fmt: skip
+            one, other = (_hashed(rows, source.contract.key) for rows in both)
             only = [one.join(other, on=_HASH, how="anti"), other.join(one, on=_HASH, how="anti")]
             if len(self._changed) >= REMEMBERED:
                 self._changed.clear()

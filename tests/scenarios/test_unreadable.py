@@ -5,12 +5,13 @@ repaired any more, and nobody is told which table it is.
 """
 
 import shutil
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from sh_core.errors import FeedError
+from sh_core.errors import FeedError, LedgerError
 from sh_core.policy import Hold, Policy
 from sh_core.staleness import Astray
 from sh_core.watch import Watch
@@ -121,3 +122,62 @@ def test_a_file_that_could_not_be_read_is_tried_again_although_nothing_about_it_
     failing.clear()
     assert engine.take_in(NOON) == {"readings": 1}
     assert engine.take_in(NOON) == {}
+
+
+@pytest.mark.parametrize("how", ["gone", "damaged"])
+def test_one_file_that_cannot_be_read_holds_up_only_who_reads_it(tmp_path: Path, how: str) -> None:
+    """The incident: a disk loses one file of a table by which others look rows up, and every tick fails for ever."""
+    reading.deliver_all(tmp_path)
+    clock = ManualClock(reading.NOON)
+    engine = reading.engine_at(tmp_path, clock)
+    reading.run_all(engine)
+    rides = engine.store.table(engine.graph["stg_rides"])
+    day, other = reading.D[0], reading.D[3]
+    lost = rides.folder / rides.files([day])[day].path
+    lost.unlink()
+    if how == "damaged":
+        lost.write_bytes(b"no Parquet")
+    reading.deliver(tmp_path, reading.BIKES, [("b1", "blue", 2), ("b2", "blue", 2)])
+    reading.deliver(tmp_path, reading.WEATHER, [("Bern", 7)], other)
+    for name in ("raw_bikes", "stg_bikes"):
+        reading.run(engine, name)
+    engine.take_in(clock.now_utc())
+    for least in (1, 64):
+        book = LedgerBook(engine, clock)
+        book.registers.least = least
+        due = Watch(engine.graph, book).tick(clock.now_utc(), {}, f"test {least}", sweep=True)
+        assert list(due.stale["raw_weather"]) == [other]
+        assert day not in due.stale["ride_details"]
+        assert reading.D[1] in due.stale["ride_details"]
+        (said,) = book.look("ride_details", [day]).waiting[day]
+        assert "stg_rides" in said
+
+
+def test_what_was_left_for_later_is_looked_at_although_the_ledger_failed_in_between(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The incident: the database is restarted while a tick looks; what that tick took up waits for the next sweep."""
+    clock = ManualClock(NOON)
+    engine = engine_at(tmp_path, clock)
+    for day in DAYS.keys()[:4]:
+        deliver(tmp_path, day, [("a", 0, 20.5)])
+    engine.take_in(clock.now_utc())
+    watch = Watch(GRAPH, LedgerBook(engine, clock), Policy(most_looks=2))
+    assert len(watch.tick(clock.now_utc(), {}, "test").due["raw_readings"]) == 2
+
+    def lost(*_: object) -> None:
+        raise LedgerError("the database is restarted")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(watch.book, "look", lost)
+        with pytest.raises(LedgerError):
+            watch.tick(clock.now_utc(), {}, "test")
+    assert len(watch.tick(clock.now_utc(), {}, "test").due["raw_readings"]) == 2
+
+
+def test_a_clock_that_is_set_back_puts_off_no_sweep(tmp_path: Path) -> None:
+    clock = ManualClock(NOON)
+    watch = Watch(GRAPH, LedgerBook(engine_at(tmp_path, clock), clock))
+    assert watch.tick(NOON, {}, "test").swept
+    assert not watch.tick(NOON, {}, "test").swept
+    assert watch.tick(NOON - timedelta(hours=6), {}, "test").swept

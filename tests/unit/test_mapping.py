@@ -5,7 +5,7 @@ from datetime import UTC, date, datetime
 import pytest
 
 from sh_core.errors import DeclarationError
-from sh_core.mapping import SAME, Window, mapped, refuse, width
+from sh_core.mapping import SAME, Keys, Window, mapped, refuse, width
 from sh_core.partitions import WHOLE, Daily, Monthly, Partitions, Unpartitioned, Weekly
 
 DAYS = Daily(date(2024, 1, 1), date(2024, 12, 31))
@@ -81,3 +81,9 @@ def test_a_month_weighs_as_much_as_its_days() -> None:
         == width(SAME, REGISTER, REGISTER, NOW)
         == 1
     )
+
+
+def test_keys_given_as_a_set_are_the_same_declaration_in_each_process() -> None:
+    """The incident: a set has another order after each restart, and everything that reads by it is looked at anew."""
+    one, other = (Keys({"east": keys}) for keys in (("JFK", "LGA"), ("LGA", "JFK")))
+    assert repr(one) == repr(other)
