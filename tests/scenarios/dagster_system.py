@@ -66,7 +66,7 @@ class DagsterSystem(RealSystem):
         engine = self.opened
         graph, store = engine.graph, engine.store
         self.asking = Sweeping(Watch(graph, LedgerBook(engine, self.clock), self.policy))
-        self.decider = WatchDecider(lambda: cast(Watch, self.asking), self.clock)
+        self.decider = WatchDecider(lambda: cast("Watch", self.asking), self.clock)
         self.defs = dg.Definitions(
             assets=build(graph, lambda table: store.table(table).folder, self._told, automated=True),
             sensors=sensors([table.name for table in graph.tables], self.decider, clock=self.clock),
