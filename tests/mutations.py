@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-ROOMS = ("sh_core.", "sh_resources.", "sh_assets.", "sh_drills.")
+ROOMS = ("sh_core.", "sh_resources.", "sh_assets.", "sh_drills.", "tests.scenarios.")
 
 
 @contextmanager

@@ -82,8 +82,7 @@ def test_changes_that_arrive_while_a_run_is_under_way(seed: int, tmp_path: Path)
 def test_a_fault_in_what_is_in_progress_is_found(module: str, passage: str, instead: str, tmp_path: Path) -> None:
     """The oracle can fail here too; the pure cases find what is wrong in the decisions themselves."""
     with mutated(module, passage, instead), pytest.raises(AssertionError, match="requested while it was worked on"):
-        for seed in range(3):
-            mid_run(seed, tmp_path / f"{seed}")
+        mid_run(0, tmp_path)
 
 
 @pytest.mark.slow
@@ -91,7 +90,7 @@ def test_a_fault_in_who_waits_for_whom_is_found(tmp_path: Path) -> None:
     with (
         mutated("sh_core.watch", "if now_utc - since < patience:", "if False:"),
         DagsterSystem.at(tmp_path) as opened,
-        pytest.raises(AssertionError, match="executed for nothing: .'t3'"),
+        pytest.raises(AssertionError, match=r"executed for nothing: \[\('t3'"),
     ):
         quiescent(5, changes=3, tables=4, opened=opened)
 
