@@ -6,7 +6,6 @@ down; a deployment amid runs of the old code; a publication that nobody lived to
 Several worlds share one graph and one set of processes, each with tables and feeds of its own names.
 """
 
-import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -267,5 +266,3 @@ def test_nothing_is_lost_nor_done_twice_whatever_is_killed(seeds: Sequence[int],
         bench.services.start()  # with a watch that knows nothing
         bench.settle_down(instance)
         bench.require(bench.executed() == before, "it was quiet, and a new watch has something executed")
-        if os.environ.get("ORACLE_STORY"):
-            Path(os.environ["ORACLE_STORY"]).write_text("\n".join(bench.story))
