@@ -38,7 +38,7 @@ CASES = [(3, 11), (8,)]
 """Seeds of worlds that share one set of processes."""
 
 TABLES = 4
-CHANGES = 8
+CHANGES = 6
 """For each world."""
 
 KILLS = 5
@@ -266,4 +266,3 @@ def test_nothing_is_lost_nor_done_twice_whatever_is_killed(seeds: Sequence[int],
         bench.services.start()  # with a watch that knows nothing
         bench.settle_down(instance)
         bench.require(bench.executed() == before, "it was quiet, and a new watch has something executed")
-        print("\n".join(bench.story))
