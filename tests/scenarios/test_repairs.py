@@ -87,7 +87,7 @@ class Bench:
             since = time.time()
             self.services.wait_for(lambda: self._looked(instance, "arrivals", since, 1), HEALED_S, "a look at arrivals")
             while True:
-                self.services.wait_for(lambda: not _under_way(instance), HEALED_S, "the end of all runs")
+                self.services.wait_for(lambda: not under_way(instance), HEALED_S, "the end of all runs")
                 # From here on two whole ticks: what the last run has changed is in the second one at the latest.
                 since = time.time()
                 self.services.wait_for(lambda: self._looked(instance, "due", since, 2), HEALED_S, "two ticks")  # noqa: B023
