@@ -16,6 +16,9 @@ from pathlib import Path
 
 import dagster as dg
 import yaml
+from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
+from dagster._core.scheduler.instigation import InstigatorTick
+from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
 from sh_defs.home import dagster_instance
 
@@ -147,6 +150,23 @@ def running(services: Services) -> Iterator[Services]:
         yield services
     finally:
         services.stop()
+
+
+def ticks(instance: dg.DagsterInstance, sensor: str) -> list[InstigatorTick]:
+    """The newest ticks of a sensor."""
+    for state in instance.all_instigator_state():
+        if state.instigator_name == sensor:
+            return list(instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=20))
+    return []
+
+
+def under_way(instance: dg.DagsterInstance) -> bool:
+    """Whether a run or a backfill is not over."""
+    active = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
+    return bool(
+        instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)), limit=1)
+        or instance.get_backfills(BulkActionsFilter(statuses=active), limit=1)
+    )
 
 
 def _kill_group(leader: int) -> None:

@@ -18,9 +18,6 @@ from pathlib import Path
 
 import dagster as dg
 import pytest
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
-from dagster._core.scheduler.instigation import InstigatorTick
-from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from rich.console import Console
 
 import sh_assets.flights
@@ -33,7 +30,7 @@ from sh_drills.replay import Replay, land
 from sh_resources.clock import SystemClock
 from sh_resources.ledger import Ledger
 from sh_resources.settings import Settings, load
-from tests.daemon import Services, running
+from tests.daemon import Services, running, ticks, under_way
 
 pytestmark = [pytest.mark.slow]
 
@@ -92,14 +89,14 @@ class Bench:
             while True:
                 since = time.time()
                 self.services.wait_for(lambda: self._looked(instance, "due", since, 2), HEALED_S, "two ticks")  # noqa: B023
-                if not self._requested(instance, since) and not _under_way(instance):
+                if not self._requested(instance, since) and not under_way(instance):
                     return
 
     def _looked(self, instance: dg.DagsterInstance, sensor: str, since: float, times: int) -> bool:
-        return sum(tick.timestamp >= since and tick.is_completed for tick in _ticks(instance, sensor)) >= times
+        return sum(tick.timestamp >= since and tick.is_completed for tick in ticks(instance, sensor)) >= times
 
     def _requested(self, instance: dg.DagsterInstance, since: float) -> bool:
-        return any(tick.timestamp >= since and tick.run_ids for tick in _ticks(instance, "due"))
+        return any(tick.timestamp >= since and tick.run_ids for tick in ticks(instance, "due"))
 
     def command(self, *words: str) -> None:
         """Run a command as a person does."""
@@ -128,21 +125,6 @@ class Bench:
         change(cells)
         lines[number] = ",".join(cells)
         land(path, ("\n".join([header, *lines]) + "\n").encode())
-
-
-def _ticks(instance: dg.DagsterInstance, sensor: str) -> list[InstigatorTick]:
-    for state in instance.all_instigator_state():
-        if state.instigator_name == sensor:
-            return list(instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=20))
-    return []
-
-
-def _under_way(instance: dg.DagsterInstance) -> bool:
-    active = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
-    return bool(
-        instance.get_runs(dg.RunsFilter(statuses=list(NOT_FINISHED_STATUSES)), limit=1)
-        or instance.get_backfills(BulkActionsFilter(statuses=active), limit=1)
-    )
 
 
 def flew(cells: list[str]) -> bool:
