@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import ModuleType
 
-ROOMS = ("sh_core.", "sh_drills.", "sh_resources.")
+ROOMS = ("sh_core.", "sh_resources.", "sh_assets.", "sh_drills.", "tests.scenarios.")
 
 
 @contextmanager

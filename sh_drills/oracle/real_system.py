@@ -114,7 +114,9 @@ class RealSystem(System):
         """Let the real engine do it."""
         self._turn_clock()
         self.now_utc = self.clock.now_utc()
-        for outcome in list(self.opened.materialize(run.table, run.keys, run_id=f"run {len(self.executed)} {run.table}")):
+        for outcome in list(
+            self.opened.materialize(run.table, run.keys, run_id=f"run {len(self.executed)} {run.table}")
+        ):
             self.note_outcome(run.table, outcome)
         self.runs.remove(run)
 

@@ -5,11 +5,12 @@ between a decision of the watch and an execution: the sensor's evaluation, what 
 of partitions, runs of spans.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from typing import cast
 
 import dagster as dg
 
@@ -32,23 +33,20 @@ from sh_resources.book import LedgerBook
 
 
 @dataclass
-class SweepingWatch(Watch):
-    """A watch that sweeps when the case wants it to; Dagster's sensors cannot be told."""
+class Sweeping:
+    """A watch that sweeps when the case wants it to; Dagster's sensors cannot be told.
 
+    No subclass: it would stay as it is where a test exchanges the watch (``tests.mutations``).
+    """
+
+    watch: Watch
     sweeps: bool = False
 
     def tick(
-        self,
-        now_utc: datetime,
-        busy: Keys,
-        by: str,
-        tables: "frozenset[str] | None" = None,  # type: ignore[override]
-        *,
-        within: Within | None = None,
-        sweep: bool = False,
+        self, now_utc: datetime, busy: Keys, by: str, tables: Collection[str] | None, *, within: Within | None
     ) -> Decision:
         """Decide what is to be requested now."""
-        return super().tick(now_utc, busy, by, tables, within=within, sweep=sweep or self.sweeps)
+        return self.watch.tick(now_utc, busy, by, tables, within=within, sweep=self.sweeps)
 
 
 @dataclass
@@ -67,8 +65,8 @@ class DagsterSystem(RealSystem):
         """A new process with the same code: definitions are loaded, nothing is remembered."""
         engine = self.opened
         graph, store = engine.graph, engine.store
-        self.asking = SweepingWatch(graph, LedgerBook(engine, self.clock), self.policy)
-        self.decider = WatchDecider(lambda: self.asking, self.clock)
+        self.asking = Sweeping(Watch(graph, LedgerBook(engine, self.clock), self.policy))
+        self.decider = WatchDecider(lambda: cast("Watch", self.asking), self.clock)
         self.defs = dg.Definitions(
             assets=build(graph, lambda table: store.table(table).folder, self._told, automated=True),
             sensors=sensors([table.name for table in graph.tables], self.decider, clock=self.clock),
@@ -116,9 +114,12 @@ class DagsterSystem(RealSystem):
         self.runs.remove(run)
 
     def _told(self, table: Table, outcome: Outcome) -> None:
-        self._dealt.add(outcome.partition)
         self.note_outcome(table.name, outcome)
         # Of a run's other partitions nobody knows here whether they are in the same run of Dagster's.
         runs, self.runs = self.runs, [Run(self.book, table.name, [outcome.partition], "under way")]
-        self.meanwhile(table.name, outcome.partition)
-        self.runs = runs
+        try:
+            self.meanwhile(table.name, outcome.partition)
+        finally:
+            self.runs = runs
+        # What is raised before ends in Dagster's run: it is this that brings it to light, in `finish`.
+        self._dealt.add(outcome.partition)
