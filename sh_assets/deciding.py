@@ -31,24 +31,26 @@ class WatchDecider:
         decided: What was decided last.
     """
 
-    def __init__(self, watch: Callable[[], Watch], clock: Clock, within: Within | None = None) -> None:
+    def __init__(
+        self, watch: Callable[[], Watch], clock: Clock, within: Within | None = None, by: str | None = None
+    ) -> None:
         """Ask a watch.
 
         Args:
             watch: The watch of this process; asked for when it is needed first.
             clock: Time.
             within: Which partitions count; None for all.
+            by: How the ledger is to call who asks; None for the evaluation of automation that does.
         """
-        self._watch, self._clock, self._within = watch, clock, within
+        self._watch, self._clock, self._within, self._by = watch, clock, within, by
         self._one_at_a_time = threading.Lock()
         self.decided: Decision | None = None
 
     def decide(self, tables: frozenset[str], evaluation_id: int, busy: Busy) -> Mapping[str, Answer]:
         """What to do about the stale partitions of some tables; noted in the ledger as asked by this evaluation."""
         with self._one_at_a_time:
-            found = self._watch().tick(
-                self._clock.now_utc(), busy, asked_by(evaluation_id), tables, within=self._within
-            )
+            by = self._by or asked_by(evaluation_id)
+            found = self._watch().tick(self._clock.now_utc(), busy, by, tables, within=self._within)
             self.decided = found
         return {
             name: Answer(

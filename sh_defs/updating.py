@@ -46,7 +46,7 @@ from sh_resources.book import LedgerBook
 from sh_resources.clock import SystemClock
 from sh_resources.engine import Engine
 from sh_resources.settings import Settings
-from sh_resources.wiring import open_engine
+from sh_resources.wiring import new_id, open_engine
 
 LONG_AGO = date(1900, 1, 1)
 """Before the first partition of anything."""
@@ -158,7 +158,7 @@ class Update:
         spans = {table.name: _looked_at(table.partitions, first, last) for table in graph.tables}
         meant = {name: frozenset(keys) for name, keys in spans.items()}
         watch = Watch(graph, LedgerBook(self.engine, clock), AT_ONCE)
-        decider = WatchDecider(lambda: watch, clock, lambda name, key: key in meant[name])
+        decider = WatchDecider(lambda: watch, clock, lambda name, key: key in meant[name], f"run:{new_id()[:12]}")
         told: dict[str, Outcome] = {}
         tallies = {name: Tally(len(keys), before=len(self._settled(name, keys))) for name, keys in spans.items()}
 
