@@ -18,6 +18,7 @@ class Hold(StrEnum):
     ANCESTOR = "an ancestor comes first"
     BUSY = "somebody works on it"
     PAUSED = "paused"
+    REQUESTED = "requested, and not heard of yet"
     BACKING_OFF = "failed, is tried again later"
     GIVEN_UP = "failed too often, needs a person"
 
@@ -41,7 +42,8 @@ class Policy:
 
     Attributes:
         most_tries: Requests of one partition under one trace; past it a person is asked.
-        first_pause_s: Seconds from the first request to the second.
+        first_pause_s: Seconds from the first request to the second. So long after a request it may be on its way:
+            noted, and not known to Dagster yet.
         growth: By how much each pause is longer than the one before.
         longest_pause_s: The longest pause.
         patience_s: How long a partition waits for its ancestors; past it it goes first, with what they have.
@@ -73,6 +75,9 @@ class Policy:
 
     def held(self, tries: Tries, now_utc: datetime) -> Held | None:
         """Why a partition that was tried is not requested again yet; None if it may be."""
+        heard_by = tries.last_utc + timedelta(seconds=self.first_pause_s)
+        if now_utc < heard_by:
+            return Held(Hold.REQUESTED, heard_by)
         again = self.next_try_utc(tries)
         if again is None:
             return Held(Hold.GIVEN_UP)

@@ -253,7 +253,7 @@ class Watch:
                         due.setdefault(name, {})[key] = why
                 else:
                     held.setdefault(name, {})[key] = hold
-                if hold is None or hold.hold in (Hold.ANCESTOR, Hold.BUSY):
+                if hold is None or hold.hold in (Hold.ANCESTOR, Hold.BUSY, Hold.REQUESTED):
                     blocking.add(key)
             flags = _flags(table, blocking, now_utc)
             unsettled[name] = flags if behind is None else flags | behind

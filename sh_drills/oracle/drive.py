@@ -166,8 +166,14 @@ class Case:
             any_time: What was worked on at its beginning or at its end.
         """
         now, patience = self.system.now_utc, timedelta(seconds=self.system.policy.patience_s)
+        on_their_way = {
+            (name, key)
+            for name, found in decision.held.items()
+            for key, hold in found.items()
+            if hold.hold is Hold.REQUESTED
+        }
         for place in due:
-            before = self._ancestors(place) & (due | working)
+            before = self._ancestors(place) & (due | working | on_their_way)
             waited = now - self.waiting.get(place, now)
             self.require(not before or waited >= patience, f"{place} was requested before {sorted(before)[:3]}")
         held = {
@@ -180,7 +186,9 @@ class Case:
         for place, since in self.waiting.items():
             self.require(now - since < patience, f"{place} has been waiting for its turn since {since}")
             if not self.disturbed:
-                self.require(bool(self._ancestors(place) & (due | any_time)), f"{place} waits for nothing")
+                self.require(
+                    bool(self._ancestors(place) & (due | any_time | on_their_way)), f"{place} waits for nothing"
+                )
 
     def _ancestors(self, place: Place) -> frozenset[Place]:
         """Everything declared that a partition is computed from, however indirectly."""

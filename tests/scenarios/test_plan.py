@@ -308,6 +308,7 @@ def test_what_failed_too_often_is_held_back_unless_a_person_insists(engine: Engi
         watch.book.request(
             [Request("raw_stops", "all", watch.book.look("raw_stops", ["all"]).stale["all"])], "test", CLOCK.now_utc()
         )
+    CLOCK.sleep(Policy().first_pause_s)  # until then the last request may be on its way
     facts = planned(engine)
     assert of(facts, "raw_stops", "held_back")["all"]["held"]["hold"] == "given_up"
     assert facts["hops"] == []
