@@ -32,7 +32,7 @@ from dagster._daemon.backfill import execute_backfill_iteration_loop
 from dagster._daemon.sensor import execute_sensor_iteration_loop
 from sqlalchemy.exc import IntegrityError
 
-from sh_assets import dagster_events, dagster_private, telling
+from sh_assets import dagster_events, dagster_runs, telling
 from sh_assets.dagster_events import one_transaction
 from sh_assets.dagster_private import Target, latest_data_versions, latest_ids, latest_materializations, run_daemon
 from tests.graph.domain import BROKEN, GOOD, GRAPH, KEYS, RAW, SPLIT, STG, World
@@ -106,7 +106,7 @@ def test_one_transaction_writes_the_rows_that_dagster_writes_plainly(
         with dg.DagsterInstance.local_temp(str(home / "dagster")) as instance, monkeypatch.context() as patched:
             if name == "plain":
                 patched.setattr(telling, "one_transaction", plainly)
-                patched.setattr(dagster_private, "one_transaction", plainly)
+                patched.setattr(dagster_runs, "one_transaction", plainly)
             found.append(written(World.at(home / "home", instance)))
     plain, fast = found
     assert sum(len(r) for part in plain for r in part.values()) > 300

@@ -36,9 +36,9 @@ FAULTS = {
         WATCH, "unsettled[name] = flags if behind is None else flags | behind", "unsettled[name] = flags"
     ),
     "what failed blocks whatever reads from it": Fault(
-        WATCH, "if hold is None or hold.hold in (Hold.ANCESTOR, Hold.BUSY):", "if True:", first=43
+        WATCH, "if hold is None or hold.hold in (Hold.ANCESTOR, Hold.BUSY, Hold.REQUESTED):", "if True:"
     ),
-    "what is worked on blocks nobody": Fault(WATCH, "blocking = set(busy)", "blocking = set[str]()"),
+    "what is worked on blocks nobody": Fault(WATCH, "blocking = unlooked.union(busy)", "blocking = set(unlooked)"),
     "who works on what is not asked": Fault(
         WATCH, "occupied = _together(busy, self.book.leased())", "self.book.leased()\n        occupied = _together()"
     ),
@@ -67,9 +67,8 @@ FAULTS = {
         WATCH, "if table.feed is not None and table.feed.name in changes.arrived:", "if False:"
     ),
     "a look forgets nothing": Fault(WATCH, "remembered.pop(key, None)", "pass"),
-    "a sweep forgets nothing": Fault(WATCH, "self._stale.clear()", "pass"),
     "a new day is like any other": Fault(
-        WATCH, "return any(p.size(now_utc) != p.size(last) for p in self._sets)", "return False", first=121
+        WATCH, "return any(p.size(now_utc) != p.size(last) for p in self._sets)", "return False", first=50
     ),
     "requests are noted nowhere": Fault(WATCH, "self.book.request(requests, by, now_utc)", "pass"),
     "whoever looked just before is suspected for ever": Fault(
@@ -86,7 +85,7 @@ FAULTS = {
         SUSPECTS, "settled & (own.recipe != recipe), ~settled", "settled & False, ~settled"
     ),
     "only one range counts": Fault(
-        LINKS, "np.maximum.reduceat(greatest, self.starts[filled])", "greatest[self.starts[filled]]", first=177
+        LINKS, "np.maximum.reduceat(greatest, self.starts[filled])", "greatest[self.starts[filled]]", first=430
     ),
     "a window begins one late": Fault(LINKS, "low + first - upstream.first", "low + first + 1 - upstream.first"),
     "a window ends one early": Fault(LINKS, "high + last + 1 - upstream.first", "high + last - upstream.first"),

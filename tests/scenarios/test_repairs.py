@@ -175,7 +175,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     Replay.load().deliver(settings.landing, DAYS)
     sys.path.insert(0, str(root))
     try:
-        update(settings, None, None, Console(file=(root / "first.log").open("w")))
+        with (root / "first.log").open("w") as log:
+            update(settings, None, None, Console(file=log))
         told = {**environment, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
         services = Services(settings.dagster_home, "sh_defs.definitions", told, backfills_every_s=1.0)
         with running(services), Ledger.open(settings.ledger_url) as ledger:
