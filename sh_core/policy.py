@@ -18,7 +18,7 @@ class Hold(StrEnum):
     ANCESTOR = "an ancestor comes first"
     BUSY = "somebody works on it"
     PAUSED = "paused"
-    REQUESTED = "requested, and not heard of yet"
+    REQUESTED = "requested a moment ago"
     BACKING_OFF = "failed, is tried again later"
     GIVEN_UP = "failed too often, needs a person"
 

@@ -260,11 +260,11 @@ def test_a_failure_holds_nothing_else_up_and_is_tried_again_by_name(home: Path) 
     folder.unlink()
     (home / "aside").rename(folder)
     (held,) = [p for p in ask(home, "plan")["partitions"] if p["status"] == "held_back"]
-    assert held["held"]["hold"] == "backing_off"
+    assert held["held"]["hold"] == "requested"
     assert [r["says"] for r in held["reasons"]] == ["stg_readings: all columns that are read changed"]
     assert "Nothing is due." in say(home, "repair", "--yes")
     said = " ".join(say(home, "repair", f"mart_sensor_means:{D2}", "--yes").split())
-    assert "although automation holds it back: failed, is tried again" in said
+    assert "although automation holds it back: requested a moment ago" in said
     assert ask(home, "plan")["due"] == 0
 
 
