@@ -61,7 +61,7 @@ class WatchDecider:
         }
 
 
-def asked_by(evaluation_id: int) -> str:
+def asked_by(evaluation_id: int | str) -> str:
     """How the ledger calls an evaluation of automation."""
     return f"evaluation:{evaluation_id}"
 

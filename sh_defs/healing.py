@@ -14,6 +14,7 @@ from sh_core.staleness import Stale
 from sh_core.table import Table
 from sh_core.watch import Decision
 from sh_resources.clock import Clock
+from sh_resources.engine import LOOK_AGAIN_S
 
 Decide = Callable[[], Decision]
 """Says what is to be run now. What was run since the last time is settled, or counts as tried (``sh_core.policy``)."""
@@ -21,8 +22,22 @@ Decide = Callable[[], Decision]
 Run = Callable[[Table, Mapping[str, Stale]], None]
 """Runs partitions of one table, each with why; returns when all of them are done, whatever became of them."""
 
-LOOK_AGAIN_S = 1.0
-"""Seconds between looks at partitions that another process works on."""
+
+def decided(decide: Decide, clock: Clock, *, patience_s: float) -> Decision:
+    """The next decision that names something, or the last one, if nothing is due and nobody works on what is stale.
+
+    Args:
+        decide: Asked again and again while others work.
+        clock: Time.
+        patience_s: How long to wait for them.
+    """
+    until_utc = clock.now_utc() + timedelta(seconds=patience_s)
+    while True:
+        decision = decide()
+        busy = any(held.hold is Hold.BUSY for found in decision.held.values() for held in found.values())
+        if decision.due or not busy or clock.now_utc() >= until_utc:
+            return decision
+        clock.sleep(LOOK_AGAIN_S)
 
 
 def heal(graph: Graph, decide: Decide, run: Run, clock: Clock, *, patience_s: float) -> Decision:
@@ -38,21 +53,8 @@ def heal(graph: Graph, decide: Decide, run: Run, clock: Clock, *, patience_s: fl
     Returns:
         The last decision: nothing is due in it, and what it holds back needs time or a person.
     """
-    waits_since = None
-    while True:
-        decision = decide()
-        if decision.due:
-            for table in graph.tables:
-                if table.name in decision.due:
-                    run(table, decision.due[table.name])
-            waits_since = None
-            continue
-        now = clock.now_utc()
-        waits_since = waits_since or now
-        if not _others_work(decision) or now - waits_since >= timedelta(seconds=patience_s):
-            return decision
-        clock.sleep(LOOK_AGAIN_S)
-
-
-def _others_work(decision: Decision) -> bool:
-    return any(held.hold is Hold.BUSY for found in decision.held.values() for held in found.values())
+    while (decision := decided(decide, clock, patience_s=patience_s)).due:
+        for table in graph.tables:
+            if table.name in decision.due:
+                run(table, decision.due[table.name])
+    return decision

@@ -28,13 +28,14 @@ from sh_assets.wording import SHOWN, not_published, word
 from sh_core.errors import SelfHealError
 from sh_core.outcome import Outcome, awaited
 from sh_core.partitions import Partitions
-from sh_core.policy import Hold, Policy
+from sh_core.policy import Policy
 from sh_core.table import Table
-from sh_core.watch import Watch
+from sh_core.watch import Decision, Watch
 from sh_defs.declaring import declared_graph, refuse_other_tables
 from sh_defs.definitions import definitions
 from sh_defs.facts.report import Report, Run, gather
 from sh_defs.facts.saying import visible
+from sh_defs.healing import decided
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.interrupts import hearing_interrupts
 from sh_defs.progress import Tally, Watcher, watching
@@ -56,9 +57,6 @@ AT_ONCE = Policy(most_tries=sys.maxsize, first_pause_s=0.0).without_bounds()
 
 MOST_TRIES = 3
 """Runs of one partition in one update; what is due again after that goes round in circles."""
-
-LOOK_AGAIN_S = 0.2
-"""Seconds between looks at what another process works on."""
 
 ASKED_WHY = 32
 """Waiting partitions of a table that are asked what they wait for."""
@@ -201,16 +199,16 @@ class Update:
 
         What another process works on, or died on a moment ago, is waited for as long as its lease may last.
         """
-        until = time.monotonic() + self.engine.patience_s
-        while True:
+        asked: dict[str, tuple[str, ...]] = {}
+
+        def decide() -> Decision:
+            nonlocal asked
+            self.stop_if_told()
             with self.timed("automation"):
                 asked = {asset.path[0]: tuple(sorted(keys)) for asset, keys in ask_here(defs, self.instance).items()}
-            held = decider.decided.held if decider.decided is not None else {}
-            busy = any(why.hold is Hold.BUSY for found in held.values() for why in found.values())
-            if asked or not busy or time.monotonic() > until:
-                break
-            self.stop_if_told()
-            time.sleep(LOOK_AGAIN_S)
+            return decider.decided or Decision({}, {}, {})
+
+        decided(decide, SystemClock(), patience_s=self.engine.patience_s)
         for name, keys in asked.items():
             self._tried.update((name, key) for key in keys)
         often = [place for place, count in self._tried.items() if count > MOST_TRIES]

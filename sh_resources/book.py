@@ -65,17 +65,14 @@ class LedgerBook:
 
         Compared only if the table has another version than when the two last agreed.
         """
-        delta = self._engine.store.table(self._engine.graph[table])
-        stamp = stamp_of(delta.folder)
+        stamp = stamp_of(self._engine.store.table(self._engine.graph[table]).folder)
         if self._stamps.get(table, _NEVER) == stamp:
             return ()
         try:
-            live = {file.partition: file.path for file in delta.files().values()}
+            found = self._engine.astray(table)
         except (StoreError, DeclarationError) as unreadable:
             _log.warning("%s cannot be compared with the ledger: %s", table, unreadable)
             return ()
-        known = self._ledger.publications.paths(table)
-        found = [key for key in live.keys() | known.keys() if live.get(key) != known.get(key)]
         if not found:  # until they agree again, no serial would tell that it is still to be repaired
             self._stamps[table] = stamp
         return found

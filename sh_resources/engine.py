@@ -155,6 +155,23 @@ class Engine:
         settled = frozenset(partitions).difference(stale, waiting)
         return Look(stale, waiting, settled)
 
+    def astray(self, name: str, partitions: Collection[str] | None = None) -> list[str]:
+        """Partitions of which readers see something else than was published.
+
+        Args:
+            name: Table.
+            partitions: Of these; None for all.
+
+        Raises:
+            StoreError: If the table cannot be read.
+            DeclarationError: If the table does not exist, or is laid out otherwise than declared.
+        """
+        live = {key: file.path for key, file in self.store.table(self.graph[name]).files(partitions).items()}
+        known = {
+            key: path for key, _, path in self.ledger.serials.published(name) if partitions is None or key in partitions
+        }
+        return [key for key in live.keys() | known.keys() if live.get(key) != known.get(key)]
+
     def recipe(self, name: str) -> int:
         """A number for everything but the data that decides the traces of a table (``sh_core.reading``)."""
         table, now = self.graph[name], self._clock.now_utc()

@@ -119,20 +119,13 @@ class Registers:
         settled = dict(self.engine.ledger.serials.settled(name)) if clear.any() else {}
         looked = dict(zip(places(table.partitions, now_utc), own.looked.tolist(), strict=True))
         asked = set(keys).intersection(named(table.partitions, now_utc, clear), settled)
-        asked -= self._astray(table, asked)
+        if asked:
+            asked.difference_update(self.engine.astray(name, asked))
         left = {key: (looked[key], max(looked[key], settled[key])) for key in asked}
         for given in lookups:
             concerned = self._concerned(table, given, left, now_utc) if left else set[str]()
             left = {key: at for key, at in left.items() if key not in concerned}
         return frozenset(left)
-
-    def _astray(self, table: Table, keys: Collection[str]) -> set[str]:
-        """Partitions of which readers see something else than was published."""
-        if not keys:
-            return set()
-        recorded = self.engine.ledger.publications.paths(table.name)
-        live = self.engine.store.table(table).files(keys)
-        return {key for key in keys if recorded.get(key) != (live[key].path if key in live else None)}
 
     @cached_property
     def _names(self) -> frozenset[str]:

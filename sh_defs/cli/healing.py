@@ -221,6 +221,7 @@ def why(
     selfheal why --repair 1c2d3e4f5a6b --json | jq '.requests[].partitions[].reasons[].says'
     ```
     """
+    from sh_assets.deciding import asked_by as by_evaluation
     from sh_defs.facts.asking import by_somebody, evaluation_of, of_partition
     from sh_defs.facts.naming import address
     from sh_defs.home import dagster_instance
@@ -240,7 +241,7 @@ def why(
         if backfill is not None:
             with dagster_instance(settings_at(home).dagster_home) as instance:
                 evaluation = evaluation_of(instance, backfill)
-        facts = by_somebody(engine, f"evaluation:{evaluation}")
+        facts = by_somebody(engine, by_evaluation(evaluation or ""))
     if as_json:
         _print(facts)
     else:

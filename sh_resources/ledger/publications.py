@@ -188,12 +188,6 @@ class Publications:
                 )
             }
 
-    def paths(self, table: str) -> dict[str, str]:
-        """The file that was published last, by partition."""
-        current = select(partitions.c.partition_key, snapshots.c.path).join_from(partitions, snapshots)
-        with self._database.read() as connection:
-            return dict(map(tuple, connection.execute(current.where(partitions.c.table_name == table))))
-
     def versions(self, table: str, paths: Collection[str]) -> dict[str, Version]:
         """The content version that was published under each path, for those under which one was."""
         wanted = select(snapshots.c.path, snapshots.c.version).where(snapshots.c.table_name == table)
