@@ -15,7 +15,11 @@ from pathlib import Path
 from benchmarks.peers.contending import Contender, Done, chain_in
 
 
-def _ours(folder: Path, _: str) -> Contender:
+def _ours(folder: Path, variant: str) -> Contender:
+    if variant == "dagster":
+        from benchmarks.peers.ours_on_dagster import OursOnDagster  # noqa: PLC0415  # same as below
+
+        return OursOnDagster(folder)
     from benchmarks.peers.ours import Ours  # noqa: PLC0415  # a contender must not pay for another one's imports
 
     return Ours(folder)

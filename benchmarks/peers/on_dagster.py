@@ -5,20 +5,22 @@ here: this project's engine. Invariant: every partition has an explicit data ver
 asset a code version, kept by hand; without them Dagster takes every run for a change.
 
 Each tick is what the daemon evaluates (an automation condition sensor, backfills allowed); what it requests is run
-before the next one, upstream first, one run per partition for the assets that Dagster would run together. Queues,
+before the next one, upstream first, one run per partition for the assets that Dagster would run together. In a run of
+several partitions Dagster takes one data version for all, so that only backfills can be had in ranges. Queues,
 processes and the daemon's half minute between ticks are left out, and nothing changes while something runs.
 
     eager                 eager() without its limit to the latest time window
     eager_data_versions   the same with data_version_changed() for newly_updated(), as Dagster's documentation has it
     data_version_changed  any_deps_match(data_version_changed()), or a new code version, and nothing missing or running
     backfill              no condition: a person launches everything downstream of what was delivered or edited
+    backfill_ranges       the same with BackfillPolicy.single_run(): one run for each span of days without gaps
 """
 
 import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -32,6 +34,8 @@ from benchmarks.peers.plainly import Parquets, compute, content_version, deliver
 from sh_assets.keys import partition_mapping, partition_name, partitions_definition
 from sh_core.partitions import WHOLE, Unpartitioned
 from sh_core.table import Table
+
+_FIRST_TAG, _LAST_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
 _QUIET = {
     "telemetry": {"enabled": False},
@@ -65,7 +69,11 @@ CONDITIONS: Mapping[str, Callable[[], dg.AutomationCondition | None]] = {
     "eager_data_versions": lambda: _eager().replace("newly_updated", _Auto.data_version_changed()),
     "data_version_changed": _data_version_changed,
     "backfill": lambda: None,
+    "backfill_ranges": lambda: None,
 }
+
+RANGES = ("backfill_ranges",)
+"""Variants of which one run takes a span of partitions."""
 
 SEES_CODE = ("data_version_changed",)
 """Variants whose condition looks at code versions. In the others a person backfills the table whose code was edited."""
@@ -133,15 +141,21 @@ class OnDagster:
             partitions_def=partitions_definition(table.partitions),
             code_version=version,
             automation_condition=condition,
+            backfill_policy=dg.BackfillPolicy.single_run() if self._variant in RANGES else None,
         )
         def made(context: dg.AssetExecutionContext) -> dg.MaterializeResult:
-            key = context.partition_key if context.has_partition_key else WHOLE
-            rows = compute(self._graph, table, key, self._folder / "landing", self._rows.read)
-            self._rows.write(table.name, key, rows)
-            self._executed[table.name].append(key)
-            return dg.MaterializeResult(data_version=dg.DataVersion(content_version(table, rows)))
+            keys = context.partition_keys if context.has_partition_key_range else [WHOLE]
+            versions = [self._make(table, key) for key in keys]
+            return dg.MaterializeResult(data_version=dg.DataVersion("-".join(versions)))
 
         return made
+
+    def _make(self, table: Table, key: str) -> str:
+        """Compute a partition; returns its data version."""
+        rows = compute(self._graph, table, key, self._folder / "landing", self._rows.read)
+        self._rows.write(table.name, key, rows)
+        self._executed[table.name].append(key)
+        return content_version(table, rows)
 
     # ---- steps
 
@@ -168,7 +182,7 @@ class OnDagster:
         if delivery is not None:
             raw = self._graph[f"raw_{delivery.feed}"]
             self._tell(raw, delivery.partition)
-        if self._variant == "backfill":
+        if CONDITIONS[self._variant]() is None:
             if delivery is not None:
                 self._run(self._downstream(f"raw_{delivery.feed}", [delivery.partition]))
             elif edit is not None and edit.by_hand is not None:
@@ -262,16 +276,32 @@ class OnDagster:
         """Run partitions, upstream first."""
         for together in _STAGES:
             names = [name for name in together if wanted.get(name)]
-            for key in sorted({key for name in names for key in wanted[name]}):
-                chosen = [dg.AssetKey(name) for name in names if key in wanted[name]]
+            # Per partition the tables to run; neighbours with the same ones can share a run.
+            chosen = {
+                key: tuple(name for name in names if key in wanted[name])
+                for key in sorted({key for name in names for key in wanted[name]})
+            }
+            for keys in self._shared(chosen) if self._variant in RANGES else ([key] for key in chosen):
                 done = self._job.execute_in_process(
                     instance=self._instance,
-                    asset_selection=chosen,
-                    partition_key=None if key == WHOLE else key,
+                    asset_selection=[dg.AssetKey(name) for name in chosen[keys[0]]],
+                    tags={} if keys == [WHOLE] else {_FIRST_TAG: keys[0], _LAST_TAG: keys[-1]},
                 )
                 if not done.success:
-                    raise AssertionError(together, key)
+                    raise AssertionError(together, keys)
                 self._runs += 1
+
+    def _shared(self, chosen: Mapping[str, tuple[str, ...]]) -> Iterator[list[str]]:
+        """Partitions in spans without gaps of which the same tables are to run."""
+        span: list[str] = []
+        for key, names in chosen.items():
+            every = self._graph[names[0]].partitions.keys()
+            if span and (names != chosen[span[-1]] or every.index(key) != every.index(span[-1]) + 1):
+                yield span
+                span = []
+            span.append(key)
+        if span:
+            yield span
 
 
 _STAGES = (
