@@ -51,7 +51,7 @@ ENGINE: Mapping[str, tuple[Where, ...]] = {
             (
                 "publications",
                 "Publications",
-                ("intend", "confirm", "discard", "unconfirmed", "current", "by_path", "settlements"),
+                ("intend", "confirm", "discard", "unconfirmed", "current", "versions", "settlements"),
             ),
             ("sources", "Sources", ("keep",)),
         )
