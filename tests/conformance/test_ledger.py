@@ -345,6 +345,14 @@ def test_who_lost_a_lease_cannot_release_it(ledger: Ledger) -> None:
     assert ledger.leases.current(TABLE) == {"d1": new}
 
 
+def test_a_lease_that_ran_out_or_was_given_back_counts_until_somebody_takes_it(ledger: Ledger) -> None:
+    tokens = ledger.leases.acquire(TABLE, ["d1", "d2", "d3"], "run-1", NOW, 60)
+    take_over(ledger, "d2")
+    ledger.leases.release(TABLE, {"d3": 1})
+    assert ledger.leases.not_taken_over(TABLE, tokens, tokens) == {"d1", "d3"}
+    assert ledger.leases.not_taken_over(TABLE, tokens, ["d2", "d3"]) == {"d3"}
+
+
 def test_of_many_workers_one_gets_each_lease(ledger: Ledger) -> None:
     days = [f"d{i:02}" for i in range(30)]
 
