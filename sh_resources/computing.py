@@ -1,7 +1,7 @@
 """Computing: from delivered files or published inputs to rows that can be judged.
 
 Belongs here: preparing the partitions of one table (what each would be computed from, what is missing) and computing
-those that are wanted. Does not belong here: judging, publishing, choosing which to compute (``engine``).
+those that are wanted. Does not belong here: judging (``judging``), publishing, choosing which to compute (``engine``).
 Invariant: a transform is run for one partition at a time and sees only that partition's inputs, so its result cannot
 depend on which other partitions happen to share the run; and a crash in one partition is that partition's alone.
 """

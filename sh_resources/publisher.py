@@ -1,7 +1,7 @@
 """The one door: how judged rows become visible.
 
 Belongs here: the order of lease, stage, intent, quarantine, commit and confirmation. Does not belong here: what is done
-about a stop between any two of them (``recovery``), computing or judging rows (``engine``, ``sh_core.gate``), SQL
+about a stop between any two of them (``recovery``), computing or judging rows (``computing``, ``judging``), SQL
 (``ledger``), delta-rs (``delta``).
 
 Invariant: whatever step a process dies at, readers see the old content or the new one, whole; and whoever takes the
