@@ -18,7 +18,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 Where = tuple[str, str]
-"""Module and dotted name in it, such as ``("sh_resources.delta", "PartitionedDelta.stage")``."""
+"""Module and dotted name in it, such as ``("sh_resources.partition_files", "PartitionFiles.stage")``."""
 
 ENGINE: Mapping[str, tuple[Where, ...]] = {
     "open": (("sh_resources.ledger", "Ledger.open"),),
@@ -38,7 +38,7 @@ ENGINE: Mapping[str, tuple[Where, ...]] = {
     "traces": (("sh_resources.inputs", "Sighting.reads"), ("sh_resources.engine", "code_version")),
     "gate": (("sh_resources.judging", "judge_partitions"),),
     "hashing": (("sh_resources.judging", "_versions"),),
-    "Parquet staging": (("sh_resources.delta", "PartitionedDelta.stage"),),
+    "Parquet staging": (("sh_resources.partition_files", "PartitionFiles.stage"),),
     "quarantine": (("sh_resources.publisher", "Publisher._set_aside"),),
     "Delta log": tuple(
         ("sh_resources.delta", f"PartitionedDelta.{name}") for name in ("prepare", "state", "commit", "burn")
@@ -77,7 +77,7 @@ WHOLE = frozenset({"open", "quarantine"})
 STEPS: Mapping[str, tuple[Where, ...]] = {
     "lease": (("sh_resources.ledger.leases", "Leases.acquire"), ("sh_resources.ledger.leases", "Leases.release")),
     "look": (("sh_resources.delta", "PartitionedDelta.prepare"),),
-    "stage": (("sh_resources.delta", "PartitionedDelta.stage"),),
+    "stage": (("sh_resources.partition_files", "PartitionFiles.stage"),),
     "intend": (("sh_resources.ledger.publications", "Publications.intend"),),
     "quarantine": (("sh_resources.publisher", "Publisher._set_aside"),),
     "commit": (("sh_resources.delta", "PartitionedDelta.commit"),),

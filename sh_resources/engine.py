@@ -27,11 +27,11 @@ from sh_core.table import Table, Transform
 from sh_core.trace import Trace
 from sh_resources.clock import Clock
 from sh_resources.computing import Prepared, prepare_raw, prepare_transform, take_in
-from sh_resources.delta import DataFile
 from sh_resources.judging import judge
 from sh_resources.landing import Delivered, LandingZone
 from sh_resources.ledger import Ledger
 from sh_resources.ledger.publications import Recorded
+from sh_resources.partition_files import DataFile
 from sh_resources.publisher import Candidate, Claim, Publisher
 from sh_resources.raw import reader_version
 from sh_resources.rollback import Wish, put_back

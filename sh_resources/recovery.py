@@ -18,8 +18,9 @@ import polars as pl
 from sh_core.records import Action, Attempt
 from sh_core.table import Table
 from sh_core.verdict import Unknown
-from sh_resources.delta import Change, DataFile, StillMine
+from sh_resources.delta import Change, StillMine
 from sh_resources.ledger import Ledger
+from sh_resources.partition_files import DataFile
 from sh_resources.store import Store
 
 
