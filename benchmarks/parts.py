@@ -31,7 +31,7 @@ ENGINE: Mapping[str, tuple[Where, ...]] = {
         ("sh_resources.inputs", "Sighting.load"),
         ("sh_resources.inputs", "look"),
     ),
-    "look up": (("sh_resources.inputs", "_pick"),),
+    "look up": (("sh_resources.inputs", "pick"),),
     "transforms": (("sh_resources.computing", "_run"),),
     "conservation": (("sh_resources.computing", "not_conserved"), ("sh_resources.judging", "shares_of")),
     "references": (("sh_resources.computing", "unmatched"),),

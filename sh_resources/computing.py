@@ -107,7 +107,7 @@ def prepare_raw(
             content = fresh.get(arrival.sha256)
             try:
                 if content is None and arrival.size_bytes <= feed.max_bytes:
-                    content = landing.archived(feed, arrival.sha256)
+                    content = landing.shelf(feed).content(arrival.sha256)
                 files[key] = RawFile(arrival.file_name, arrival.size_bytes, content)
             except FeedError as lost:
                 damaged[key] = Computed(Unknown(ARCHIVE, str(lost)))
