@@ -41,11 +41,12 @@ from sh_core.trace import Trace
 from sh_core.verdict import Held
 from sh_core.version import Version, digest
 from sh_resources.clock import ManualClock
-from sh_resources.delta import Change, DataFile
+from sh_resources.delta import Change
 from sh_resources.engine import Engine
 from sh_resources.ledger import Delivery
 from sh_resources.ledger.codec import encode_columns, encode_verdict, encode_version
 from sh_resources.ledger.database import Database
+from sh_resources.partition_files import DataFile
 from sh_resources.settings import load
 from sh_resources.wiring import open_engine
 
@@ -253,7 +254,7 @@ class Big:
         )
         if landed != changes.keys():
             raise AssertionError(table.name)
-        delta._shorten_log()  # noqa: SLF001 - as after every 50th commit
+        delta._log.shorten()  # noqa: SLF001 - as after every 50th commit
 
     # ---- changing
 

@@ -18,7 +18,7 @@ _P = ParamSpec("_P")
 _R = TypeVar("_R")
 
 Where = tuple[str, str]
-"""Module and dotted name in it, such as ``("sh_resources.delta", "PartitionedDelta.stage")``."""
+"""Module and dotted name in it, such as ``("sh_resources.partition_files", "PartitionFiles.stage")``."""
 
 ENGINE: Mapping[str, tuple[Where, ...]] = {
     "open": (("sh_resources.ledger", "Ledger.open"),),
@@ -31,14 +31,14 @@ ENGINE: Mapping[str, tuple[Where, ...]] = {
         ("sh_resources.inputs", "Sighting.load"),
         ("sh_resources.inputs", "look"),
     ),
-    "look up": (("sh_resources.inputs", "_pick"),),
+    "look up": (("sh_resources.inputs", "pick"),),
     "transforms": (("sh_resources.computing", "_run"),),
-    "conservation": (("sh_resources.computing", "not_conserved"), ("sh_resources.engine", "shares_of")),
+    "conservation": (("sh_resources.computing", "not_conserved"), ("sh_resources.judging", "shares_of")),
     "references": (("sh_resources.computing", "unmatched"),),
     "traces": (("sh_resources.inputs", "Sighting.reads"), ("sh_resources.engine", "code_version")),
-    "gate": (("sh_resources.engine", "judge_partitions"),),
-    "hashing": (("sh_resources.engine", "_versions"),),
-    "Parquet staging": (("sh_resources.delta", "PartitionedDelta.stage"),),
+    "gate": (("sh_resources.judging", "judge_partitions"),),
+    "hashing": (("sh_resources.judging", "_versions"),),
+    "Parquet staging": (("sh_resources.partition_files", "PartitionFiles.stage"),),
     "quarantine": (("sh_resources.publisher", "Publisher._set_aside"),),
     "Delta log": tuple(
         ("sh_resources.delta", f"PartitionedDelta.{name}") for name in ("prepare", "state", "commit", "burn")
@@ -51,7 +51,7 @@ ENGINE: Mapping[str, tuple[Where, ...]] = {
             (
                 "publications",
                 "Publications",
-                ("intend", "confirm", "discard", "unconfirmed", "current", "by_path", "settlements"),
+                ("intend", "confirm", "discard", "unconfirmed", "current", "versions", "settlements"),
             ),
             ("sources", "Sources", ("keep",)),
         )
@@ -77,7 +77,7 @@ WHOLE = frozenset({"open", "quarantine"})
 STEPS: Mapping[str, tuple[Where, ...]] = {
     "lease": (("sh_resources.ledger.leases", "Leases.acquire"), ("sh_resources.ledger.leases", "Leases.release")),
     "look": (("sh_resources.delta", "PartitionedDelta.prepare"),),
-    "stage": (("sh_resources.delta", "PartitionedDelta.stage"),),
+    "stage": (("sh_resources.partition_files", "PartitionFiles.stage"),),
     "intend": (("sh_resources.ledger.publications", "Publications.intend"),),
     "quarantine": (("sh_resources.publisher", "Publisher._set_aside"),),
     "commit": (("sh_resources.delta", "PartitionedDelta.commit"),),

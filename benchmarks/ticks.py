@@ -32,7 +32,7 @@ from sh_core.policy import Policy
 from sh_core.table import Table
 from sh_core.watch import Decision, Watch
 from sh_resources.book import LedgerBook
-from sh_resources.delta import PartitionedDelta
+from sh_resources.delta_log import DeltaLog
 
 Results = dict[str, dict[str, dict[str, float]]]
 """Per table to print: per row, per column a figure."""
@@ -65,13 +65,13 @@ class Meter:
         """Begin to count queries and opened Delta logs."""
         meter = cls(big, Watch(big.graph, LedgerBook(big.engine, big.clock), policy or Policy()))
         event.listen(big.engine.ledger._database._engine, "before_cursor_execute", meter._query)  # noqa: SLF001
-        found = PartitionedDelta._found  # noqa: SLF001
+        newest = DeltaLog.newest
 
-        def counted(delta: PartitionedDelta) -> object:
+        def counted(log: DeltaLog) -> object:
             meter._opened += 1
-            return found(delta)
+            return newest(log)
 
-        PartitionedDelta._found = counted  # type: ignore[method-assign, assignment]  # noqa: SLF001
+        DeltaLog.newest = counted  # type: ignore[method-assign, assignment]
         return meter
 
     def _query(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:

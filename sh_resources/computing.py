@@ -1,7 +1,7 @@
 """Computing: from delivered files or published inputs to rows that can be judged.
 
 Belongs here: preparing the partitions of one table (what each would be computed from, what is missing) and computing
-those that are wanted. Does not belong here: judging, publishing, choosing which to compute (``engine``).
+those that are wanted. Does not belong here: judging (``judging``), publishing, choosing which to compute (``engine``).
 Invariant: a transform is run for one partition at a time and sees only that partition's inputs, so its result cannot
 depend on which other partitions happen to share the run; and a crash in one partition is that partition's alone.
 """
@@ -107,7 +107,7 @@ def prepare_raw(
             content = fresh.get(arrival.sha256)
             try:
                 if content is None and arrival.size_bytes <= feed.max_bytes:
-                    content = landing.archived(feed, arrival.sha256)
+                    content = landing.shelf(feed).content(arrival.sha256)
                 files[key] = RawFile(arrival.file_name, arrival.size_bytes, content)
             except FeedError as lost:
                 damaged[key] = Computed(Unknown(ARCHIVE, str(lost)))

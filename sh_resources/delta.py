@@ -1,6 +1,8 @@
-"""Delta tables, one file per partition: staging, committing and reading.
+"""Delta tables, one file per partition: which file is live, and how that changes.
 
-Belongs here: the only code that talks to delta-rs. Does not belong here: leases, judgement, the ledger (``publisher``).
+Belongs here: what a commit does to partitions, what a lost race leads to, which files are live. Does not belong here:
+the files themselves (``partition_files``), how delta-rs is called (``delta_log``), leases, judgement, the ledger
+(``publisher``).
 
 Invariant: a partition's live state changes only in a commit that carries ``Transaction(app_id=<partition>,
 version=m)``, m > n, and was based on the table version at which the partition's transaction was ``n``. Without
@@ -8,85 +10,33 @@ transactions delta-rs lets two first publishes of one partition both append. Wit
 (1.6.6), but on a fresh view it accepts a version that is lower than the one in place. So automatic retries are off
 (``max_commit_retries=0``): a commit either lands right on top of the version that was looked at or fails, and after a
 failure everything is looked at again, the lease as well.
-
-Layout: ``<table>/<column>=<value>/<root>-<attempt>.parquet``, with a folder per partition column: two for a table of
-two dimensions, none for one without partitions. A path is never written twice. Partition columns are in the path, not
-in the file, as Delta wants it; their values are percent-encoded as delta-rs encodes them, since readers such as Polars
-take them from there and not from the log.
 """
 
 import itertools
 import json
-import os
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cache
+from datetime import datetime
 from pathlib import Path
-from urllib.parse import quote, unquote
+from urllib.parse import unquote
 
 import polars as pl
 import stamina
-from deltalake import CommitProperties, DeltaTable, PostCommitHookProperties, Transaction
-from deltalake.exceptions import CommitFailedError, DeltaError, TableNotFoundError
-from deltalake.transaction import AddAction, RemoveAction, create_table_with_add_actions
+from deltalake import DeltaTable
+from deltalake.exceptions import CommitFailedError, TableNotFoundError
+from deltalake.transaction import AddAction, RemoveAction
 
-from sh_core.errors import CommitConflictError, DeclarationError, StoreError
+from sh_core.errors import CommitConflictError, StoreError
 from sh_core.partitions import Partitions
 from sh_resources.delta_files import RecentFiles
-from sh_resources.delta_types import delta_schema
-
-CHECKPOINT_EVERY = 50
-"""Commits between checkpoints of a table's log, each followed by a clean-up of what the checkpoint made superfluous."""
-
-LOG_RETENTION = "interval 10 seconds"
-"""Age below which log files are kept although a checkpoint covers them: the time that a reader has to load the log it
-listed. History is kept by the ledger, not by Delta's log, so that opening a table costs the same after 10 and 10,000
-commits."""
+from sh_resources.delta_log import DeltaLog
+from sh_resources.partition_files import DataFile, PartitionFiles
 
 COMMIT_TRIES = 60
 """Commits that one change may lose against other writers before it is given up."""
 
 StillMine = Callable[[Collection[str]], Collection[str]]
 """Of these partitions, those whose lease the caller still holds."""
-
-_NO_HOOKS = PostCommitHookProperties(create_checkpoint=False, cleanup_expired_logs=False)
-
-
-@dataclass(frozen=True)
-class DataFile:
-    """One Parquet file of one partition.
-
-    Attributes:
-        partition: Partition key.
-        path: Relative to the table's folder.
-        rows: Row count.
-        size_bytes: Size of the file.
-    """
-
-    partition: str
-    path: str
-    rows: int
-    size_bytes: int
-
-
-@dataclass(frozen=True)
-class FoundFile:
-    """A Parquet file that is in a table's folder, whether a commit names it or not.
-
-    Attributes:
-        partition: Partition key that its folder stands for.
-        path: Relative to the table's folder.
-        size_bytes: Its size.
-        written_utc: When it was last written.
-    """
-
-    partition: str
-    path: str
-    size_bytes: int
-    written_utc: datetime
 
 
 @dataclass(frozen=True)
@@ -120,8 +70,8 @@ class TableState:
     delta: DeltaTable | None = field(default=None, repr=False, compare=False)
 
 
-class PartitionedDelta:
-    """One Delta table with one file per partition."""
+class PartitionedDelta(PartitionFiles):
+    """One Delta table with one file per partition: those of its folder's files that its log names."""
 
     def __init__(
         self,
@@ -141,29 +91,9 @@ class PartitionedDelta:
         Raises:
             DeclarationError: If a column has a type that Delta cannot hold, or the name of a partition column.
         """
-        self.folder = folder
-        self.partitions = partitions
+        super().__init__(folder, columns, partitions)
         self._recent = recent or RecentFiles()
-        self.columns = pl.Schema(columns)
-        self._by = partitions.columns
-        """The partition columns with their types."""
-        taken = sorted(self._by.keys() & columns.keys())
-        if taken:
-            of = folder.parent.name
-            msg = f"table {folder.name}: {', '.join(taken)} is a column of {of} as well: partition by another name"
-            raise DeclarationError(msg)
-        self._schema = delta_schema({**self._by, **columns}, folder.name)
-        self._partition_in = cache(self._read_folders)
-
-    def path_of(self, partition: str, stem: str) -> str:
-        """Where a file of a partition belongs, relative to the table's folder.
-
-        Args:
-            partition: Partition key.
-            stem: Name of the file without its suffix, unique for ever.
-        """
-        stored = self.partitions.stored(partition)
-        return "/".join([*(f"{column}={quote(value, safe='')}" for column, value in stored.items()), f"{stem}.parquet"])
+        self._log = DeltaLog(folder, {**partitions.columns, **columns}, list(partitions.columns))
 
     # ---- writing
 
@@ -177,59 +107,7 @@ class PartitionedDelta:
             DeclarationError: If a declared column has another type in the table, or the table other partitions.
             StoreError: If a partition has more than one live file.
         """
-        return self._state(self._open(), partitions)
-
-    def stage(self, files: Mapping[str, tuple[str, pl.DataFrame]]) -> dict[str, DataFile]:
-        """Write files that no reader sees until they are committed.
-
-        Args:
-            files: Per partition, the file's stem (unique for ever) and its rows, partition column included or not.
-
-        Returns:
-            Per partition, the file that was written. A frame without rows gives a file with 0 rows.
-        """
-
-        def write(partition: str) -> DataFile:
-            stem, frame = files[partition]
-            path = self.path_of(partition, stem)
-            target = self.folder / path
-            target.parent.mkdir(parents=True, exist_ok=True)
-            # Exclusive creation: a path that is written twice is a bug, and would change a file that readers may hold.
-            with target.open("xb") as sink:
-                frame.select(self.columns.names()).write_parquet(sink)
-                size = sink.tell()
-            return DataFile(partition, path, frame.height, size)
-
-        with ThreadPoolExecutor(max_workers=min(4, os.cpu_count() or 1)) as pool:
-            return {f.partition: f for f in pool.map(write, files)}
-
-    def unstage(self, paths: Iterable[str]) -> None:
-        """Remove files that no commit names, and none will ever name; missing ones are fine."""
-        for path in paths:
-            (self.folder / path).unlink(missing_ok=True)
-
-    def found(self, partitions: Collection[str] | None = None) -> list[FoundFile]:
-        """Parquet files that are in the table's folder, in order of their path; the log's are none of them.
-
-        Args:
-            partitions: Partitions to look at; None looks at all that have a folder.
-        """
-        if partitions is None:
-            columns = self.partitions.columns
-            nested = self.folder.glob("/".join(f"{column}=*" for column in columns)) if columns else ()
-            folders = {self._read_folders(folder.relative_to(self.folder).as_posix()): folder for folder in nested}
-            if not columns:
-                folders = {self._read_folders(""): self.folder}
-        else:
-            folders = {p: (self.folder / self.path_of(p, "any")).parent for p in partitions}
-        files: list[FoundFile] = []
-        for partition, folder in sorted(folders.items()):
-            for path in sorted(folder.glob("*.parquet")):
-                with suppress(FileNotFoundError):  # unstaged since it was listed
-                    seen = path.stat()
-                    written = datetime.fromtimestamp(seen.st_mtime, UTC)
-                    files.append(FoundFile(partition, path.relative_to(self.folder).as_posix(), seen.st_size, written))
-        return files
+        return self._state(self._log.open(), partitions)
 
     def commit(
         self, changes: Mapping[str, Change], *, at_utc: datetime, still_mine: StillMine, seen: TableState | None = None
@@ -326,7 +204,7 @@ class PartitionedDelta:
         paths = [unquote(logged) for logged in adds["path"]]
         live = pl.DataFrame(
             {
-                "partition": [self._partition_in(path.rpartition("/")[0]) for path in paths],
+                "partition": [self.partition_in(path.rpartition("/")[0]) for path in paths],
                 "path": paths,
                 "rows": adds["num_records"],
                 "size_bytes": adds["size_bytes"],
@@ -342,11 +220,6 @@ class PartitionedDelta:
             )
             raise StoreError(msg)
         return live
-
-    def _read_folders(self, folders: str) -> str:
-        """The partition whose files are in some folders, one within the other."""
-        stored = (folder.split("=", 1) for folder in folders.split("/") if folder)
-        return self.partitions.key_of({column: unquote(value) for column, value in stored})
 
     def _actions(
         self, partition: str, old: DataFile | None, new: DataFile | None, at_utc: datetime
@@ -364,93 +237,10 @@ class PartitionedDelta:
     def _write(
         self, seen: TableState, transactions: Mapping[str, int], actions: Sequence[AddAction | RemoveAction]
     ) -> None:
-        """Commit on top of exactly the version that was seen, or fail."""
         if seen.delta is None:
             msg = f"table {self.folder.name}: a state without a table cannot be committed on"
             raise StoreError(msg)
-        delta = seen.delta
-        delta.create_write_transaction(
-            list(actions),
-            "append",
-            delta.schema(),
-            partition_by=list(self._by),
-            commit_properties=CommitProperties(
-                max_commit_retries=0, app_transactions=[Transaction(p, n) for p, n in transactions.items()]
-            ),
-            post_commithook_properties=_NO_HOOKS,
-        )
-        if (delta.version() + 1) % CHECKPOINT_EVERY == 0:
-            self._shorten_log()
-
-    def _shorten_log(self) -> None:
-        try:
-            delta = DeltaTable(self.folder)
-            delta.create_checkpoint()
-            delta.cleanup_metadata()
-        except (DeltaError, OSError):
-            # The commit itself is done, and another writer may be tidying the same log: the next multiple tries again.
-            return
-
-    def _open(self) -> DeltaTable:
-        """The table at its newest version, created or widened to the declared columns where needed."""
-        try:
-            delta = self._found()
-        except TableNotFoundError:
-            self._create()
-            delta = self._found()
-        have = {f.name: f for f in delta.schema().fields}
-        want = {f.name: f for f in self._schema.fields}
-        changed = sorted(name for name in want.keys() & have.keys() if want[name].type != have[name].type)
-        if changed:
-            was_and_is = "; ".join(f"{n} was {have[n].type}, is {want[n].type}" for n in changed)
-            msg = (
-                f"table {self.folder.name}: a column cannot change its type in place ({was_and_is}): give it a new name"
-            )
-            raise DeclarationError(msg)
-        new = [field for name, field in want.items() if name not in have]
-        if new:
-            delta.alter.add_columns(new)
-            delta = DeltaTable(self.folder)
-        return delta
-
-    def _found(self) -> DeltaTable:
-        """The table at its newest version, which must be laid out as declared."""
-        try:
-            delta = DeltaTable(self.folder)
-        except TableNotFoundError:
-            raise
-        except DeltaError as unreadable:
-            said = str(unreadable).partition("\n")[0]
-            msg = f"{self.folder}: its log cannot be read ({said}); restore its _delta_log from a backup"
-            raise StoreError(msg) from unreadable
-        was, now = delta.metadata().partition_columns, list(self._by)
-        if was != now:
-            msg = (
-                f"table {self.folder.name}: it is partitioned by {', '.join(was) or 'nothing'} and declared with "
-                f"{', '.join(now) or 'nothing'}; a table cannot change that in place: give it a new name"
-            )
-            raise DeclarationError(msg)
-        return delta
-
-    def _create(self) -> None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        try:
-            create_table_with_add_actions(
-                str(self.folder),
-                self._schema,
-                [],
-                mode="error",
-                partition_by=list(self._by),
-                configuration={
-                    "delta.logRetentionDuration": LOG_RETENTION,
-                    # Checkpoints are made here, each followed by a clean-up, not by delta-rs on its own.
-                    "delta.checkpointInterval": "1000000000",
-                },
-            )
-        except DeltaError:
-            # Somebody else may have created it at the same moment; if not, the caller's opening says what is wrong.
-            if not DeltaTable.is_deltatable(str(self.folder)):
-                raise
+        self._log.write(seen.delta, transactions, actions)
 
     # ---- reading
 
@@ -462,7 +252,7 @@ class PartitionedDelta:
             DeclarationError: If the table is partitioned by other columns than declared.
         """
         try:
-            delta = self._found()
+            delta = self._log.newest()
         except TableNotFoundError:
             return TableState({}, dict.fromkeys(partitions, 0))
         return self._state(delta, partitions)
@@ -483,7 +273,7 @@ class PartitionedDelta:
 
     def _read(self) -> pl.DataFrame:
         try:
-            return self._live(self._found())
+            return self._live(self._log.newest())
         except TableNotFoundError:
             return pl.DataFrame()
 
@@ -491,30 +281,6 @@ class PartitionedDelta:
         """Live files of those partitions that have one, in the order asked; None asks for all."""
         files = self.files(partitions)
         return list(files.values()) if partitions is None else [files[p] for p in partitions if p in files]
-
-    def scan(self, files: Iterable[DataFile], columns: Sequence[str] | None = None) -> pl.LazyFrame:
-        """Rows of some files, partition columns included.
-
-        Args:
-            files: Which; a file that was replaced meanwhile is still there.
-            columns: Columns to read; None reads all. Columns that a file predates are null.
-
-        Returns:
-            One row per row of the files; columns as asked, else the partition columns first.
-        """
-        whole = pl.Schema({**self._by, **self.columns})
-        wanted = list(columns) if columns is not None else whole.names()
-        paths = [f"{self.folder}/{f.path}" for f in files]  # pathlib takes longer to join than Polars to read
-        if not paths:
-            return pl.LazyFrame(schema={c: whole[c] for c in wanted})
-        return pl.scan_parquet(
-            paths,
-            schema=self.columns,
-            hive_partitioning=bool(self._by),
-            hive_schema=self._by or None,
-            missing_columns="insert",
-            extra_columns="ignore",
-        ).select(wanted)
 
 
 def _data_files(live: pl.DataFrame) -> Iterator[DataFile]:

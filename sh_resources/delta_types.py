@@ -1,7 +1,7 @@
 """Which column types a Delta table can hold.
 
 Belongs here: the translation of Polars types into Delta's, and the refusal of those that have none. Does not belong
-here: tables (``delta``). Invariant: what is accepted comes back from the table as the same Polars type.
+here: tables (``delta_log``). Invariant: what is accepted comes back from the table as the same Polars type.
 """
 
 from collections.abc import Mapping

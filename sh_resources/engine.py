@@ -1,43 +1,37 @@
 """The engine: brings partitions of one table up to date.
 
-Belongs here: the way of a partition from request to outcome. Does not belong here: Dagster, which asks for partitions
-and shows outcomes; when to ask. Invariant: each requested partition gets exactly one outcome, and none depends on
+Belongs here: the way of a partition from request to outcome, and looking whether it would lead anywhere. Does not
+belong here: the parts of the way (``computing``, ``judging``, ``publisher``); Dagster, which asks for partitions and
+shows outcomes; when to ask. Invariant: each requested partition gets exactly one outcome, and none depends on
 another's.
 
 Inputs are looked at only after the leases are held, so that of two runs of one partition the later publisher is also
 the one that saw the newer inputs.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import islice
 
-import polars as pl
-
-from sh_core.bars import Bar, barring, breach, refusing
+from sh_core.bars import Bar, barring
 from sh_core.clauses import clauses_as_text
 from sh_core.code_version import CodeVersion, code_version
-from sh_core.conservation import shares_of
 from sh_core.errors import DeclarationError, FeedError
-from sh_core.gate import Judgement, judge_partitions
 from sh_core.graph import Graph
 from sh_core.mapping import width
 from sh_core.outcome import Busy, Outcome, Reused, Waiting
 from sh_core.reading import recipe
-from sh_core.records import ArrivalShare
 from sh_core.staleness import Astray, Look, Stale, compare
 from sh_core.table import Table, Transform
 from sh_core.trace import Trace
-from sh_core.verdict import Broken, Unknown
-from sh_core.version import Version, digest_groups
 from sh_resources.clock import Clock
-from sh_resources.computing import Computed, Prepared, prepare_raw, prepare_transform, take_in
-from sh_resources.delta import DataFile
+from sh_resources.computing import Prepared, prepare_raw, prepare_transform, take_in
+from sh_resources.judging import judge
 from sh_resources.landing import Delivered, LandingZone
 from sh_resources.ledger import Ledger
 from sh_resources.ledger.publications import Recorded
+from sh_resources.partition_files import DataFile
 from sh_resources.publisher import Candidate, Claim, Publisher
 from sh_resources.raw import reader_version
 from sh_resources.rollback import Wish, put_back
@@ -310,8 +304,14 @@ class Engine:
                 root = snapshot.version.root if snapshot else None
                 outcomes.append(Reused(key, settled.action, settled.verdict, root))
         if due:
-            judged = self._judged(table, prepared, due, bars, looked, under, began_utc, force=force)
-            outcomes += self._publisher.publish(claim, judged)
+            self._keep_sources(table)
+            judged = judge(table, prepared.compute(due), prepared.traces, bars, force=force)
+            seconds = max(0.0, (self._clock.now_utc() - began_utc).total_seconds()) / len(due)
+            candidates = {
+                key: Candidate(j.judgement, j.version, prepared.traces[key], j.shares, looked, under, seconds)
+                for key, j in ((key, judged[key]) for key in due)
+            }
+            outcomes += self._publisher.publish(claim, candidates)
         return outcomes
 
     def _prepare(self, table: Table, keys: Collection[str], *, ingest: bool = True) -> Prepared:
@@ -336,44 +336,6 @@ class Engine:
             self.ledger.sources.keep(code.digest, code.source)
         self.ledger.sources.keep(table.contract.version, clauses_as_text(table.contract))
 
-    def _judged(
-        self,
-        table: Table,
-        prepared: Prepared,
-        due: Collection[str],
-        bars: Mapping[str, Collection[Bar]],
-        looked: int,
-        under: int,
-        began_utc: datetime,
-        *,
-        force: bool,
-    ) -> dict[str, Candidate]:
-        self._keep_sources(table)
-        computed = prepared.compute(due)
-        judgements = _judge(table, computed)
-        versions = _versions(table, judgements)
-        for key in versions.keys() & bars.keys():
-            # A person who forces a run says that the trace is worth a try, but not that the content was good.
-            bar = refusing(bars[key], versions[key].root)
-            bar = bar if bar is not None or force else barring(bars[key], prepared.traces[key])
-            if bar is not None:
-                judgements[key] = _refused(judgements[key], bar)
-                del versions[key]
-        shares = _shares(judgements, computed) if table.keeps_lineage else {}
-        seconds = max(0.0, (self._clock.now_utc() - began_utc).total_seconds()) / len(due)
-        return {
-            key: Candidate(
-                judgements[key],
-                versions.get(key),
-                prepared.traces[key],
-                shares.get(key, ()),
-                looked,
-                under,
-                seconds,
-            )
-            for key in due
-        }
-
 
 def _is_settled(trace: Trace, recorded: Recorded | None, live: DataFile | None, bars: Collection[Bar]) -> bool:
     """Whether nothing changed since the last decision; where Delta was changed behind the ledger's back, it did.
@@ -387,50 +349,7 @@ def _is_settled(trace: Trace, recorded: Recorded | None, live: DataFile | None, 
     return same and path == (live.path if live else None)
 
 
-def _refused(judgement: Judgement, bar: Bar) -> Judgement:
-    """The same rows, withheld since they were rolled back."""
-    before = judgement.verdict if isinstance(judgement.verdict, Broken) else Broken((), 0)
-    verdict = Broken((*before.breaches, breach(bar)), before.rows_broken)
-    return replace(judgement, verdict=verdict, publishable=False)
-
-
 def _chunks(keys: Iterable[str], size: int) -> Iterator[list[str]]:
     rest = iter(keys)
     while chunk := list(islice(rest, size)):
         yield chunk
-
-
-def _judge(table: Table, computed: Mapping[str, Computed]) -> dict[str, Judgement]:
-    frames = {key: c.rows for key, c in computed.items() if isinstance(c.rows, pl.DataFrame)}
-    breaches = {key: c.breaches for key, c in computed.items() if c.breaches}
-    judged = judge_partitions(frames, table.contract, breaches)
-    none = pl.DataFrame()
-    crashed = {
-        key: Judgement(verdict=c.rows, publishable=False, rows=none, broken=none, duplicates=none, rows_judged=0)
-        for key, c in computed.items()
-        if isinstance(c.rows, Unknown)
-    }
-    return {key: crashed[key] if key in crashed else judged[key] for key in computed}
-
-
-def _shares(
-    judgements: Mapping[str, Judgement], computed: Mapping[str, Computed]
-) -> dict[str, tuple[ArrivalShare, ...]]:
-    return shares_of(
-        {key: j.rows for key, j in judgements.items()},
-        {key: j.broken for key, j in judgements.items()},
-        {key: j.duplicates for key, j in judgements.items()},
-        {key: c.handed for key, c in computed.items()},
-    )
-
-
-def _versions(table: Table, judgements: Mapping[str, Judgement]) -> dict[str, Version]:
-    """Content version of each partition that may be published, hashed in one pass."""
-    good = {key: j.rows.select(table.contract.columns) for key, j in judgements.items() if j.publishable}
-    if not good:
-        return {}
-    rows = pl.concat(list(good.values()))
-    group = pl.concat(
-        [pl.repeat(i, frame.height, dtype=pl.UInt32, eager=True) for i, frame in enumerate(good.values())]
-    )
-    return dict(zip(good, (p.finish() for p in digest_groups(rows, table.contract.key, group, len(good))), strict=True))

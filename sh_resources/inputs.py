@@ -20,8 +20,8 @@ from sh_core.reading import Reading, handed_over, usable, wanted
 from sh_core.table import Table
 from sh_core.trace import Read
 from sh_core.version import Version, digest_groups
-from sh_resources.delta import DataFile
 from sh_resources.ledger import Ledger
+from sh_resources.partition_files import DataFile
 from sh_resources.store import Store
 
 Frames = Mapping[str, pl.DataFrame]

@@ -1,26 +1,22 @@
-"""The landing zone, where vendors put files, and the archive, where every ingested byte is kept.
+"""The landing zone, where vendors put files.
 
-Belongs here: finding delivered files, taking their bytes in, archiving them by content, giving archived bytes back.
-Does not belong here: what is in a file (``raw``), recording arrivals (the ledger), when to look.
-Invariant: what is hashed, archived and handed on are the same bytes, read once; what stands in the archive under a hash
-is complete from its first moment, and is never changed. A file larger than its feed allows goes through in pieces.
+Belongs here: finding delivered files, telling whether they are news, taking their bytes in. Does not belong here:
+keeping those bytes (``archive``), what is in a file (``raw``), recording arrivals (the ledger), when to look.
+Invariant: nothing is ever written here; what is hashed, archived and handed on are the same bytes, read once, whatever
+happens to the file meanwhile. A file larger than its feed allows goes through in pieces.
 
-    <root>/<feed>/<file name>                       written by vendors, only ever read here
-    <archive>/<feed>/<first 2 of hash>/<sha256>     written here, read-only
+    <root>/<feed>/<file name>
 
-A name that starts with ``.`` is a file still being written, in both places. A process that is killed leaves such
-names behind in the archive at worst; ``selfheal tidy`` deletes them (``abandoned``).
+A name that starts with ``.`` is a file still being written.
 """
 
 import hashlib
 import logging
 import os
-import re
 import stat
-import tempfile
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -30,17 +26,11 @@ from typing import BinaryIO
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
 from sh_core.records import Arrival
+from sh_resources.archive import PIECE, Shelf
 
 _THREADS = 4
 """Files taken in at a time: reading, hashing and syncing release the GIL, and a share on the network answers slowly."""
 
-_PIECE = 2**20
-"""Bytes of a large file that are in memory at a time."""
-
-_ZEROS = bytes(_PIECE)
-
-_INCOMING = ".incoming-"
-"""How the names of files begin that are still being archived."""
 _SKEW_S = 86400.0
 """Seconds by which the times of files may differ from ours."""
 
@@ -129,6 +119,14 @@ class LandingZone:
     root: Path
     archive: Path
 
+    def shelf(self, feed: Feed) -> Shelf:
+        """The archive of a feed."""
+        return Shelf(feed, self.archive / feed.name)
+
+    def abandoned(self, feed: Feed, before_utc: datetime) -> list[tuple[Path, int]]:
+        """What killed processes left in the archive of a feed (``Shelf.abandoned``)."""
+        return self.shelf(feed).abandoned(before_utc)
+
     def delivered(self, feed: Feed, partitions: Iterable[str]) -> Seen:
         """Which of these partitions have a file, by key and in the order asked.
 
@@ -204,42 +202,24 @@ class LandingZone:
                 because its disk is full. Nothing of what was being written is left under a final name; running again
                 is safe.
         """
-        folder, shelf = self._folder(feed), self.archive / feed.name
+        folder, shelf = self._folder(feed), self.shelf(feed)
         for file in delivered.values():
             if feed.partition_of(file.file_name) != file.partition:
                 msg = f"feed {feed.name}: {file.file_name!r} is no file of partition {file.partition}; nothing was read"
                 raise FeedError(msg)
         try:
             with ThreadPoolExecutor(_THREADS, "ingest") as pool:
-                results = list(pool.map(partial(_take_in, folder, shelf, feed.max_bytes), delivered.values()))
+                results = list(pool.map(partial(_take_in, folder, shelf), delivered.values()))
             taken = tuple(result for result in results if isinstance(result, Ingested))
-            # A rename survives a power cut only once its folder is synced; once per folder is enough.
-            shelves = {_place(shelf, file.sha256).parent for file in taken}
-            for changed in (*shelves, shelf, self.archive) if shelves else ():
-                _sync_folder(changed)
+            shelf.sync(file.sha256 for file in taken)
         except OSError as error:
             msg = (
-                f"feed {feed.name}: the archive {shelf} cannot be written ({error.strerror}); "
+                f"feed {feed.name}: the archive {shelf.folder} cannot be written ({error.strerror}); "
                 "make room or give access, then run again: files already archived are kept"
             )
             raise FeedError(msg) from error
         refused = {key: why for key, why in zip(delivered, results, strict=True) if isinstance(why, str)}
         return Taken(taken, refused)
-
-    def abandoned(self, feed: Feed, before_utc: datetime) -> list[tuple[Path, int]]:
-        """What killed processes left of files that they were archiving, with sizes in bytes.
-
-        Args:
-            feed: The feed.
-            before_utc: When they were last written to at the latest, aware: younger ones may still be written.
-        """
-        found: list[tuple[Path, int]] = []
-        for path in sorted((self.archive / feed.name).glob(f"**/{_INCOMING}*")):
-            with suppress(FileNotFoundError):  # it got its final name since
-                seen = path.stat()
-                if seen.st_mtime <= before_utc.timestamp():
-                    found.append((path, seen.st_size))
-        return found
 
     def is_news(self, feed: Feed, file: Delivered, known: Arrival | None) -> bool:
         """Whether a file has other content than the arrival that counts for its partition; nothing is taken in.
@@ -260,29 +240,6 @@ class LandingZone:
         except _UnreadableError:
             return False  # it will not be taken in either
         return found.hexdigest() != known.sha256
-
-    def archived(self, feed: Feed, sha256: str) -> bytes:
-        """The content that was ingested under a hash, all of it at once: not for files larger than the feed allows.
-
-        Raises:
-            FeedError: If it is not there, or is no longer what was archived.
-        """
-        if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-            msg = f"feed {feed.name}: {sha256!r} is no SHA-256 in lower-case hex"
-            raise FeedError(msg)
-        place = _place(self.archive / feed.name, sha256)
-        remedy = f"restore it from a backup, or have {feed.owner} deliver the file again"
-        try:
-            content = place.read_bytes()
-        except OSError as error:
-            msg = f"feed {feed.name}: archived file {place} cannot be read ({error.strerror}); {remedy}"
-            raise FeedError(msg) from error
-        if hashlib.sha256(content).hexdigest() != sha256:
-            msg = (
-                f"feed {feed.name}: archived file {place} is damaged: its hash is not its name; delete it and {remedy}"
-            )
-            raise FeedError(msg)
-        return content
 
     def _folder(self, feed: Feed) -> Path:
         """The feed's folder, which must not lead out of the landing zone.
@@ -330,17 +287,16 @@ def _reading() -> Iterator[None]:
         raise _UnreadableError(msg) from error
 
 
-def _take_in(folder: Path, shelf: Path, max_bytes: int, file: Delivered) -> Ingested | str:
+def _take_in(folder: Path, shelf: Shelf, file: Delivered) -> Ingested | str:
     """Take one file in, or say why not."""
     path = folder / file.file_name
     try:
         with _opened(path) as source:
-            content = _content(source, max_bytes)
+            content = _content(source, shelf.feed.max_bytes)
             if content is None:
-                sha256, size = _archive_in_pieces(shelf, source)
+                sha256, size = shelf.keep_in_pieces(partial(_pieces, source))
             else:
-                sha256, size = hashlib.sha256(content).hexdigest(), len(content)
-                _archive(_place(shelf, sha256), content)
+                sha256, size = shelf.keep(content), len(content)
     except _UnreadableError as why:
         _log.warning("%s: %s; counted as not delivered", path, why)
         return str(why)
@@ -374,70 +330,7 @@ def _pieces(source: BinaryIO) -> Iterator[bytes]:
         source.seek(0)
     while True:
         with _reading():
-            piece = source.read(_PIECE)
+            piece = source.read(PIECE)
         if not piece:
             return
         yield piece
-
-
-def _place(shelf: Path, sha256: str) -> Path:
-    return shelf / sha256[:2] / sha256
-
-
-def _archive(place: Path, content: bytes) -> None:
-    """Put content in its place, whole or not at all; what is there already is left alone."""
-    if place.exists():
-        return
-    with _incoming(place.parent) as (file, put):
-        file.write(content)
-        put(place)
-
-
-def _archive_in_pieces(shelf: Path, source: BinaryIO) -> tuple[str, int]:
-    """Put a large file in its place, likewise; returns its hash and size."""
-    seen = hashlib.sha256()
-    for piece in _pieces(source):
-        seen.update(piece)
-    if _place(shelf, seen.hexdigest()).exists():
-        return seen.hexdigest(), source.tell()
-    # What counts is the hash of what is written: the file may have changed since it was read above.
-    written = hashlib.sha256()
-    with _incoming(shelf) as (file, put):
-        for piece in _pieces(source):
-            written.update(piece)
-            if piece == _ZEROS:
-                file.seek(len(piece), os.SEEK_CUR)  # leaves a hole: a disk image under the wrong name takes no room
-            else:
-                file.write(piece)
-        size = file.tell()
-        file.truncate(size)
-        put(_place(shelf, written.hexdigest()))
-    return written.hexdigest(), size
-
-
-@contextmanager
-def _incoming(folder: Path) -> Iterator[tuple[BinaryIO, Callable[[Path], None]]]:
-    """A file to write, on the disk of the archive, and what gives it its final name once it is written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    descriptor, temporary = tempfile.mkstemp(prefix=_INCOMING, dir=folder)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-
-            def put(place: Path) -> None:
-                file.flush()
-                os.fchmod(descriptor, stat.S_IRUSR | stat.S_IRGRP | stat.S_IROTH)
-                os.fsync(descriptor)
-                place.parent.mkdir(exist_ok=True)
-                Path(temporary).replace(place)
-
-            yield file, put
-    finally:
-        Path(temporary).unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -15,8 +15,8 @@ from sh_core.inputs import Input
 from sh_core.masking import sample
 from sh_core.reading import handed_over
 from sh_core.records import Snapshot
-from sh_resources.delta import DataFile
 from sh_resources.inputs import Sighting, pick
+from sh_resources.partition_files import DataFile
 
 TRIED = 5
 """Earlier snapshots of a looked-up partition that are looked at, newest first."""

@@ -1,11 +1,11 @@
 """The one door: how judged rows become visible.
 
-Belongs here: the order of lease, stage, intent, quarantine, commit and confirmation, and recovery from a stop between
-any two of them. Does not belong here: computing or judging rows (``engine``, ``sh_core.gate``), SQL (``ledger``),
-delta-rs (``delta``).
+Belongs here: the order of lease, stage, intent, quarantine, commit and confirmation. Does not belong here: what is done
+about a stop between any two of them (``recovery``), computing or judging rows (``computing``, ``judging``), SQL
+(``ledger``), delta-rs (``delta``).
 
 Invariant: whatever step a process dies at, readers see the old content or the new one, whole; and whoever takes the
-lease next finds out from Delta which of the two it is, finishes or discards the intent, and goes on.
+lease next finishes or discards the intent before it goes on.
 
 The steps of one publish, in order (``Step``):
 
@@ -22,6 +22,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 
 import polars as pl
 
@@ -36,9 +37,10 @@ from sh_core.trace import Trace
 from sh_core.verdict import Unknown
 from sh_core.version import Version
 from sh_resources.clock import Clock
-from sh_resources.delta import Change, DataFile, StillMine, TableState
+from sh_resources.delta import Change, StillMine, TableState
 from sh_resources.ledger import Ledger
 from sh_resources.quarantine import QUARANTINE_COLUMNS, as_evidence
+from sh_resources.recovery import recover
 from sh_resources.store import Store
 
 PREVIEW_ROWS = 5
@@ -161,7 +163,7 @@ class Publisher:
         )
         heart.start()
         try:
-            self._recover(table, tokens)
+            recover(table, tokens, self._store, self._ledger, self._clock.now_utc(), self._new_id)
             state = self._store.table(table).prepare(tokens.keys())
             known = self._ledger.publications.current(table.name, tokens.keys())
             yield Claim(table, run_id, tokens, tuple(p for p in partitions if p not in tokens), state, known)
@@ -178,36 +180,6 @@ class Publisher:
             with suppress(LedgerError):
                 self._ledger.leases.renew(table, tokens, self._clock.now_utc(), self._lease_s)
 
-    def _still_mine(self, table: Table, tokens: Mapping[str, int]) -> StillMine:
-        def still_mine(partitions: Collection[str]) -> set[str]:
-            current = self._ledger.leases.current(table.name, partitions)
-            return {p for p in partitions if current.get(p) == tokens[p]}
-
-        return still_mine
-
-    def _recover(self, table: Table, tokens: Mapping[str, int]) -> None:
-        """Finish or discard what earlier holders of these leases intended and did not confirm."""
-        left = self._ledger.publications.unconfirmed(table.name, tokens.keys())
-        if not left:
-            return
-        at_utc, mine = self._clock.now_utc(), self._still_mine(table, tokens)
-        burnt = self._store.table(table).burn({a.partition for a in left}, still_mine=mine)
-        burnt &= self._store.quarantine(table).burn({a.partition for a in left}, still_mine=mine)
-        live = self._store.table(table).state().files
-        landed, dead = dict[str, int](), list[Attempt]()
-        for attempt in left:
-            if attempt.partition not in burnt:
-                continue  # lost the lease meanwhile: its new holder does this
-            file = live.get(attempt.partition)
-            if attempt.action is Action.PUBLISH and file is not None and file.path == attempt.path:
-                landed[attempt.id] = tokens[attempt.partition]
-            else:
-                dead.append(attempt)
-        self._restore_evidence(table, {a.partition for a in dead}, at_utc, mine)
-        self._ledger.publications.recover(landed, at_utc)
-        self._ledger.publications.discard([a.id for a in dead], at_utc, "its process stopped before the commit")
-        self._store.table(table).unstage(a.path for a in dead if a.action is Action.PUBLISH and a.path is not None)
-
     def refuse(self, claim: Claim, partition: str, candidate: Candidate, reason: str) -> None:
         """Record that judged content is not even to be withheld: whatever is settled and published stays.
 
@@ -221,35 +193,6 @@ class Publisher:
         attempt = self._attempt(claim, partition, candidate, now_utc)
         if self._ledger.publications.intend([attempt]):
             self._ledger.publications.discard([attempt.id], now_utc, reason)
-
-    def _restore_evidence(self, table: Table, partitions: Collection[str], at_utc: datetime, mine: StillMine) -> None:
-        """Let the quarantine show again what was set aside by what is settled, where a dead attempt came that far.
-
-        Not every dead attempt is made up for by the next run: what was forced or rolled back is not due by itself.
-        """
-        if not partitions:
-            return
-        quarantine = self._store.quarantine(table)
-        settled = self._ledger.publications.settlements(table.name, partitions)
-        live, kept, wrong = quarantine.state().files, dict[str, tuple[str, pl.DataFrame]](), set[str]()
-        for partition in partitions:
-            last = settled.get(partition)
-            if last is not None and isinstance(last.verdict, Unknown):
-                continue  # it took no evidence away, so whose evidence is shown is not known from it
-            wanted = last.attempt_id if last is not None and last.quarantined else ""
-            shown = _attempt_of(live[partition].path) if partition in live else ""
-            if shown == wanted:
-                continue
-            wrong.add(partition)
-            if last is not None and wanted:
-                file = DataFile(partition, quarantine.path_of(partition, wanted), last.quarantined, 0)
-                if (quarantine.folder / file.path).exists():
-                    # Under a name of its own, as no path is ever added twice; it begins with that of its attempt.
-                    kept[partition] = f"{wanted}-{self._new_id()}", quarantine.scan([file]).collect()
-        if wrong:
-            seen, files = quarantine.prepare(wrong), quarantine.stage(kept)
-            changes = {p: Change(n, n + 1, files.get(p)) for p, n in seen.transactions.items()}
-            quarantine.commit(changes, at_utc=at_utc, still_mine=mine, seen=seen)
 
     def recover(self, table: Table, run_id: str) -> int:
         """Finish or discard what stopped processes left behind in a whole table, without computing anything.
@@ -282,7 +225,8 @@ class Publisher:
                 discarded by the next claim.
         """
         table, delta = claim.table, self._store.table(claim.table)
-        mine, now_utc = self._still_mine(table, claim.tokens), self._clock.now_utc()
+        mine = partial(self._ledger.leases.not_taken_over, table.name, claim.tokens)
+        now_utc = self._clock.now_utc()
         attempts = {p: self._attempt(claim, p, c, now_utc) for p, c in candidates.items()}
         staged = delta.stage(
             {p: (_stem(a), candidates[p].judgement.rows) for p, a in attempts.items() if a.action is Action.PUBLISH}
@@ -369,11 +313,6 @@ def _evidence(attempt_id: str, candidate: Candidate) -> pl.DataFrame:
 def root_of(path: str) -> str:
     """Content root that a published file's name carries."""
     return path.rsplit("/", 1)[-1].rsplit("-", 1)[0]
-
-
-def _attempt_of(path: str) -> str:
-    """The attempt whose evidence a quarantine file is."""
-    return path.rsplit("/", 1)[-1].removesuffix(".parquet").split("-", 1)[0]
 
 
 def _stem(attempt: Attempt) -> str:

@@ -28,8 +28,8 @@ from sh_core.reading import handed_over
 from sh_core.suspects import named, standings, suspects
 from sh_core.table import Table
 from sh_core.version import row_hashes
-from sh_resources.delta import DataFile
 from sh_resources.engine import Engine
+from sh_resources.partition_files import DataFile
 
 LEAST = 64
 """Partitions of a table from which on it is worth while; fewer are looked at closely."""

@@ -24,8 +24,8 @@ from sh_core.table import Table
 from sh_core.verdict import Broken, Held, Unknown, Verdict
 from sh_core.version import digest, row_hashes
 from sh_resources.computing import breaches_of_references
-from sh_resources.delta import DataFile
 from sh_resources.ledger import Ledger
+from sh_resources.partition_files import DataFile
 from sh_resources.publisher import Candidate, Claim, Publisher
 from sh_resources.store import Store
 

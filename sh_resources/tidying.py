@@ -27,9 +27,9 @@ from itertools import islice
 from sh_core.bars import refusing
 from sh_core.table import Table
 from sh_resources.clock import Clock
-from sh_resources.delta import DataFile, FoundFile
 from sh_resources.landing import LandingZone
 from sh_resources.ledger import Ledger
+from sh_resources.partition_files import DataFile, FoundFile
 from sh_resources.publisher import Publisher, root_of
 from sh_resources.store import Store
 

@@ -1,6 +1,6 @@
 """Recovery: what a stopped process left half-done does not wait for somebody to ask for its partition.
 
-Belongs here: the sensor. Does not belong here: how an intent is finished or discarded (``sh_resources.publisher``).
+Belongs here: the sensor. Does not belong here: how an intent is finished or discarded (``sh_resources.recovery``).
 Invariant: it computes nothing and launches nothing; what another process is working on is left alone.
 """
 

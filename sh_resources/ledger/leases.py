@@ -132,6 +132,17 @@ class Leases:
                 )
             }
 
+    def not_taken_over(self, table: str, tokens: Mapping[str, int], partitions: Collection[str]) -> set[str]:
+        """Of these partitions, those that nobody has taken over since they were obtained under these tokens.
+
+        Args:
+            table: Table name.
+            tokens: Token per partition, as obtained.
+            partitions: Some of these partitions.
+        """
+        current = self.current(table, partitions)
+        return {p for p in partitions if current.get(p) == tokens[p]}
+
     def held(self, table: str | None, now_utc: datetime) -> list[Lease]:
         """Leases held and not expired, of one table or of all, in order; for people to see and for planning.
 

@@ -177,17 +177,6 @@ class Publications:
                 )
             }
 
-    def by_path(self, table: str, paths: Collection[str]) -> dict[str, Snapshot]:
-        """The snapshot that published each path, current or replaced, for those that one did."""
-        with self._database.read() as connection:
-            return {
-                snapshot.path: snapshot
-                for condition in conditions(snapshots.c.path, paths)
-                for snapshot in _snapshots(
-                    connection, select(snapshots).where(snapshots.c.table_name == table, condition)
-                )
-            }
-
     def versions(self, table: str, paths: Collection[str]) -> dict[str, Version]:
         """The content version that was published under each path, for those under which one was."""
         wanted = select(snapshots.c.path, snapshots.c.version).where(snapshots.c.table_name == table)

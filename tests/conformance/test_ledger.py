@@ -345,6 +345,14 @@ def test_who_lost_a_lease_cannot_release_it(ledger: Ledger) -> None:
     assert ledger.leases.current(TABLE) == {"d1": new}
 
 
+def test_a_lease_that_ran_out_or_was_given_back_counts_until_somebody_takes_it(ledger: Ledger) -> None:
+    tokens = ledger.leases.acquire(TABLE, ["d1", "d2", "d3"], "run-1", NOW, 60)
+    take_over(ledger, "d2")
+    ledger.leases.release(TABLE, {"d3": 1})
+    assert ledger.leases.not_taken_over(TABLE, tokens, tokens) == {"d1", "d3"}
+    assert ledger.leases.not_taken_over(TABLE, tokens, ["d2", "d3"]) == {"d3"}
+
+
 def test_of_many_workers_one_gets_each_lease(ledger: Ledger) -> None:
     days = [f"d{i:02}" for i in range(30)]
 
@@ -487,12 +495,13 @@ def test_a_publication_from_intent_to_confirmation(ledger: Ledger) -> None:
 def test_history_keeps_every_snapshot_with_its_path(ledger: Ledger) -> None:
     token = lease(ledger)
     old, new = published(ledger, publish("a", token)), published(ledger, publish("b", token, transaction=2))
-    assert [s.attempt_id for s in ledger.publications.history(TABLE, "d1")] == ["b", "a"]
+    kept = [(s.attempt_id, s.path, s.trace) for s in ledger.publications.history(TABLE, "d1")]
+    assert kept == [("b", new.path, new.trace), ("a", old.path, old.trace)]
     assert [s.attempt_id for s in ledger.publications.history(TABLE, "d1", limit=1)] == ["b"]
-    found = ledger.publications.by_path(TABLE, [str(old.path), str(new.path), "none"])
-    assert {path: s.trace for path, s in found.items()} == {old.path: old.trace, new.path: new.trace}
+    found = ledger.publications.versions(TABLE, [str(old.path), str(new.path), "none"])
+    assert found == {old.path: old.version, new.path: new.version}
     assert ledger.publications.current(TABLE, ["d1"])["d1"].attempt_id == "b"
-    assert ledger.publications.by_path("other", [str(old.path)]) == {}
+    assert ledger.publications.versions("other", [str(old.path)]) == {}
 
 
 def test_every_content_of_a_partition_is_told_newest_first(ledger: Ledger) -> None:
@@ -770,7 +779,7 @@ def test_many_more_partitions_than_one_statement_takes(ledger: Ledger) -> None:
     assert sorted(ledger.publications.unconfirmed(TABLE, days), key=lambda a: a.id) == attempts
     assert len(ledger.publications.confirm([a.id for a in attempts], NOW)) == len(days)
     assert set(ledger.publications.current(TABLE, days)) == set(days) == set(ledger.publications.current(TABLE))
-    assert len(ledger.publications.by_path(TABLE, [str(a.path) for a in attempts])) == len(days)
+    assert len(ledger.publications.versions(TABLE, [str(a.path) for a in attempts])) == len(days)
     bad = [withhold(f"b-{d}", 1, d) for d in days]
     assert len(settle(ledger, bad, LATER)) == len(days)
     assert len(ledger.incidents.open(TABLE)) == len(days)
@@ -805,7 +814,7 @@ def test_every_question_of_a_tick_is_served_by_an_index(tmp_path: Path) -> None:
             ledger.publications.current(TABLE, keys)
             ledger.publications.settlements(TABLE, keys)
             ledger.leases.current(TABLE, keys)
-        ledger.publications.by_path(TABLE, [str(old.path)])
+        ledger.publications.versions(TABLE, [str(old.path)])
         ledger.publications.history(TABLE, "d1")
         ledger.publications.attempts(["a"])
         for keys in (None, ["d1", "d2"]):

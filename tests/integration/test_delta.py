@@ -16,8 +16,9 @@ from deltalake.transaction import AddAction
 
 from sh_core.errors import DeclarationError, StoreError
 from sh_core.partitions import Daily
-from sh_resources import delta as delta_module
-from sh_resources.delta import Change, DataFile, PartitionedDelta
+from sh_resources import delta_log
+from sh_resources.delta import Change, PartitionedDelta
+from sh_resources.partition_files import DataFile
 
 DAYS = Daily(date(2030, 1, 1), date(2030, 1, 9))
 ONE, TWO = DAYS.keys()[:2]
@@ -182,8 +183,8 @@ def test_a_short_log_forgets_neither_content_nor_transactions(
     table: PartitionedDelta, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Cleaning that dropped a transaction version would let a long dead writer commit."""
-    monkeypatch.setattr(delta_module, "LOG_RETENTION", "interval 0 seconds")
-    monkeypatch.setattr(delta_module, "CHECKPOINT_EVERY", 5)
+    monkeypatch.setattr(delta_log, "LOG_RETENTION", "interval 0 seconds")
+    monkeypatch.setattr(delta_log, "CHECKPOINT_EVERY", 5)
     publish(table, TWO, 0, 42)
     for n in range(23):
         assert publish(table, ONE, n, n) == {ONE}

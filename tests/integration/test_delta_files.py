@@ -8,8 +8,9 @@ import polars as pl
 import pytest
 
 from sh_core.partitions import WHOLE, Daily, Partitions, Unpartitioned
-from sh_resources.delta import CHECKPOINT_EVERY, Change, PartitionedDelta
+from sh_resources.delta import Change, PartitionedDelta
 from sh_resources.delta_files import RecentFiles
+from sh_resources.delta_log import CHECKPOINT_EVERY, DeltaLog
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 DAYS = Daily(date(2030, 1, 1), date(2030, 1, 31))
@@ -31,13 +32,13 @@ def names(table: PartitionedDelta, *partitions: str) -> list[str]:
 
 def count_openings(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
     seen: list[Path] = []
-    found = PartitionedDelta._found
+    newest = DeltaLog.newest
 
-    def counted(table: PartitionedDelta) -> object:
-        seen.append(table.folder)
-        return found(table)
+    def counted(log: DeltaLog) -> object:
+        seen.append(log.folder)
+        return newest(log)
 
-    monkeypatch.setattr(PartitionedDelta, "_found", counted)
+    monkeypatch.setattr(DeltaLog, "newest", counted)
     return seen
 
 

@@ -216,7 +216,7 @@ def test_what_is_hashed_archived_and_handed_on_are_the_same_bytes(zone: LandingZ
         assert file.size_bytes == len(file.content)
         assert file.sha256 == hashlib.sha256(file.content).hexdigest()
         assert place(zone, file.content).read_bytes() == file.content
-        assert zone.archived(FEED, file.sha256) == file.content
+        assert zone.shelf(FEED).content(file.sha256) == file.content
     assert len(archive_files(zone)) == len(KEYS)
 
 
@@ -227,7 +227,7 @@ def test_a_file_that_grew_since_it_was_listed_is_taken_as_it_is_read(zone: Landi
     path.write_bytes(b"a,b\n1,2\n")
     (file,) = zone.ingest(FEED, seen).files
     assert (file.content, file.size_bytes) == (b"a,b\n1,2\n", 8)
-    assert zone.archived(FEED, file.sha256) == b"a,b\n1,2\n"
+    assert zone.shelf(FEED).content(file.sha256) == b"a,b\n1,2\n"
 
 
 def test_a_file_that_changes_while_it_is_taken_in_is_read_once(
@@ -245,7 +245,7 @@ def test_a_file_that_changes_while_it_is_taken_in_is_read_once(
         patched.setattr(hashlib, "sha256", rewritten_meanwhile)
         (file,) = ingest(zone)
     assert file.content == b"first"
-    assert zone.archived(FEED, file.sha256) == b"first"
+    assert zone.shelf(FEED).content(file.sha256) == b"first"
 
 
 def test_a_file_that_vanished_keeps_nobody_back(zone: LandingZone, caplog: pytest.LogCaptureFixture) -> None:
@@ -467,7 +467,7 @@ def test_a_process_killed_at_any_step_leaves_only_what_can_be_ignored(zone: Land
         assert path.name.startswith(".") or path == place(zone, path.read_bytes())
     assert {file.partition: file.content for file in ingest(zone)} == contents
     for content in contents.values():
-        assert zone.archived(FEED, hashlib.sha256(content).hexdigest()) == content
+        assert zone.shelf(FEED).content(hashlib.sha256(content).hexdigest()) == content
 
 
 @pytest.mark.parametrize("damage", [b"", b"a,b\n1,3\n", b"a,b\n1,2\n\0"])
@@ -479,18 +479,18 @@ def test_a_damaged_archive_is_never_read_as_if_it_were_whole(zone: LandingZone, 
     path.chmod(0o644)
     path.write_bytes(damage)
     with pytest.raises(FeedError, match=rf"{path} is damaged.*delete it.*team:flights"):
-        zone.archived(FEED, file.sha256)
+        zone.shelf(FEED).content(file.sha256)
     path.unlink()
     with pytest.raises(FeedError, match=rf"{path} cannot be read.*restore it from a backup"):
-        zone.archived(FEED, file.sha256)
+        zone.shelf(FEED).content(file.sha256)
     ingest(zone)
-    assert zone.archived(FEED, file.sha256) == b"a,b\n1,2\n"
+    assert zone.shelf(FEED).content(file.sha256) == b"a,b\n1,2\n"
 
 
 @pytest.mark.parametrize("sha256", ["", "ab", "../../landing/flights/x", "A" * 64, "0" * 63 + "\n", "0" * 64 + "\n"])
 def test_only_a_hash_finds_something_in_the_archive(zone: LandingZone, sha256: str) -> None:
     with pytest.raises(FeedError, match="no SHA-256"):
-        zone.archived(FEED, sha256)
+        zone.shelf(FEED).content(sha256)
 
 
 def test_what_nobody_will_ever_look_for_is_named(zone: LandingZone) -> None:

@@ -15,7 +15,7 @@ from sh_core.partitions import WHOLE
 from sh_core.staleness import Look
 from sh_core.watch import Decision, Watch
 from sh_resources.book import LedgerBook
-from sh_resources.delta import PartitionedDelta
+from sh_resources.delta_log import DeltaLog
 from sh_resources.registers import LEAST
 
 TABLES, FEEDS = 12, 4
@@ -36,13 +36,13 @@ class Counted:
         self.queries: list[str] = []
         self.opened = 0
         event.listen(self.big.engine.ledger._database._engine, "before_cursor_execute", self._note)
-        found = PartitionedDelta._found
+        newest = DeltaLog.newest
 
-        def counted(delta: PartitionedDelta) -> object:
+        def counted(log: DeltaLog) -> object:
             self.opened += 1
-            return found(delta)
+            return newest(log)
 
-        monkeypatch.setattr(PartitionedDelta, "_found", counted)
+        monkeypatch.setattr(DeltaLog, "newest", counted)
 
     def _note(self, _connection: object, _cursor: object, statement: str, *_: object) -> None:
         if not statement.startswith("BEGIN"):

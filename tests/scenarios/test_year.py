@@ -141,7 +141,7 @@ def test_the_archive_holds_what_was_delivered(year: Year) -> None:
     for feed in year.engine.graph.feeds[:2]:
         for arrival in year.engine.ledger.arrivals.all(feed.name):
             landed = (year.home / "landing" / feed.name / arrival.file_name).read_bytes()
-            assert year.engine.landing.archived(feed, arrival.sha256) == landed
+            assert year.engine.landing.shelf(feed).content(arrival.sha256) == landed
 
 
 def test_no_table_but_raw_and_staged_shows_file_and_line(year: Year) -> None:
