@@ -12,12 +12,21 @@ import socket
 import subprocess
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import dagster as dg
+import grpc  # type: ignore[import-untyped]
 import pytest
+from dagster._core.errors import DagsterLaunchFailedError, DagsterUserCodeUnreachableError
 from dagster._core.events import EngineEventData
-from dagster._core.launcher.base import WorkerStatus
+from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
+from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
+from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
+from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
+from dagster._grpc.__generated__.dagster_api_pb2 import GetServerIdReply
+from dagster._grpc.__generated__.dagster_api_pb2_grpc import DagsterApiServicer, add_DagsterApiServicer_to_server
+from dagster._grpc.client import DagsterGrpcClient
 
 from sh_assets.dagster_runs import HOST_TAG, PROCESS_TAG, STARTERS_TAG, Launcher, give_up_dead_runs, give_up_if_dead
 from sh_core.outcome import Outcome
@@ -131,6 +140,58 @@ def test_what_starts_or_is_canceled_is_given_up_only_if_it_is_dead(instance: dg.
     alive = run(instance, {**own, PROCESS_TAG: str(os.getpid())}, status=dg.DagsterRunStatus.STARTING)
     assert not give_up_if_dead(instance, alive)
     assert status(instance, alive) is dg.DagsterRunStatus.STARTING
+
+
+class DyingCodeServer(DagsterApiServicer):
+    """Says who it is, and dies when it is asked to start a run: nobody hears what became of that."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def GetServerId(self, request: object, context: grpc.ServicerContext) -> GetServerIdReply:  # noqa: N802
+        return GetServerIdReply(server_id="it")
+
+    def StartRun(self, request: object, context: grpc.ServicerContext) -> None:  # noqa: N802
+        self.asked += 1
+        context.abort(grpc.StatusCode.UNAVAILABLE, "it died")
+
+
+def test_only_a_run_that_nobody_was_asked_to_start_goes_back_into_the_queue(
+    instance: dg.DagsterInstance, tmp_path: Path
+) -> None:
+    """The incident: the code server dies while it starts a run, the run goes on, and the queue starts it once more."""
+    place = str(tmp_path / "code.sock")
+    location = GrpcServerCodeLocation.__new__(GrpcServerCodeLocation)  # one that is not asked what it holds
+    location.client = DagsterGrpcClient(socket=place)
+    code = LoadableTargetOrigin(module_name="somewhere")
+    there = InProcessCodeLocationOrigin(loadable_target_origin=code, location_name="there")
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(there, "__repository__"), "job")
+
+    class Workspace:
+        def get_code_location(self, name: str) -> GrpcServerCodeLocation:
+            assert name == "there"
+            return location
+
+    made = run(instance, {}, status=dg.DagsterRunStatus.STARTING).with_job_origin(origin)
+    launcher = Launcher()
+    launcher.register_instance(instance)
+    context = LaunchRunContext(dagster_run=made, workspace=Workspace())  # type: ignore[arg-type]
+    with pytest.raises(DagsterUserCodeUnreachableError):  # which the queue takes for "later"
+        launcher.launch_run(context)
+    assert STARTERS_TAG not in instance.get_run_by_id(made.run_id).tags  # type: ignore[union-attr]
+    served, dying = grpc.server(ThreadPoolExecutor(2)), DyingCodeServer()
+    add_DagsterApiServicer_to_server(dying, served)
+    served.add_insecure_port(f"unix:{place}")
+    served.start()
+    try:
+        location.client = DagsterGrpcClient(socket=place)
+        with pytest.raises(DagsterLaunchFailedError, match="has not answered"):  # which it takes for the end
+            launcher.launch_run(context)
+        tags = instance.get_run_by_id(made.run_id).tags  # type: ignore[union-attr]
+        assert json.loads(tags[STARTERS_TAG])[:3] == [made.run_id, os.getpid(), os.getsid(0)]
+        assert dying.asked == 1
+    finally:
+        served.stop(None).wait()
 
 
 def with_launcher(instance: dg.DagsterInstance) -> dg.DagsterInstance:
