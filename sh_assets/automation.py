@@ -166,7 +166,7 @@ def _sensor(name: str, tables: Sequence[str], decider: Decider, every_s: int, cl
 
     @contextmanager
     def ask(tick: Tick) -> Iterator[Sequence[str]]:
-        going_on = in_progress(tick.instance, tick.graph, clock.now_utc())
+        going_on = in_progress(tick.instance, tick.graph, clock.now_utc(), queue=tick.by_daemon)
         busy = {table_name(asset): keys for asset, keys in going_on.items() if is_table(asset)}
         answers = decider.decide(asked, tick.id, busy)
         token = _decisions.set(answers)

@@ -1,9 +1,9 @@
 """The parts of Dagster that are not public and that this project cannot do without.
 
 Belongs here: every use of a name below ``dagster._core`` and of undocumented behaviour, each with its reason, but for
-writing many events at once (``dagster_events``) and for runs (``dagster_runs``). Does not belong here: anything that
-the public API can do. Invariant: ``tests/graph/test_dagster_private.py`` fails when a release of Dagster changes one of
-them; the release is pinned in ``pyproject.toml``.
+writing many events at once (``dagster_events``), runs (``dagster_runs``) and the daemon (``dagster_daemon``). Does not
+belong here: anything that the public API can do. Invariant: ``tests/graph/test_dagster_private.py`` fails when a
+release of Dagster changes one of them; the release is pinned in ``pyproject.toml``.
 """
 
 import logging
@@ -181,6 +181,11 @@ class Tick:
     id: int
     instance: dg.DagsterInstance
     graph: AssetGraph
+
+    @property
+    def by_daemon(self) -> bool:
+        """Whether Dagster's daemon evaluates, which then also starts the runs in the queue."""
+        return self.id != 0
 
 
 Asking = Callable[[Tick], AbstractContextManager[Sequence[str]]]
@@ -370,26 +375,3 @@ def code_server_answers(socket: str) -> bool:
     except DagsterUserCodeUnreachableError:
         return False
     return True
-
-
-# ---- the daemon
-
-
-def run_daemon(arguments: Sequence[str], *, sensors_every_s: float, backfills_every_s: float) -> None:
-    """Be ``dagster-daemon``, and look round more often than it does.
-
-    Dagster looks for sensors every 5 s and at each backfill every 30 s, which no setting changes: a backfill waits for
-    half a minute before its first run, and again before each run that needs another one's outcome.
-
-    Args:
-        arguments: Those of the command ``dagster-daemon``.
-        sensors_every_s: Seconds between two looks for sensors whose interval is over.
-        backfills_every_s: Seconds between two looks at each backfill.
-    """
-    # Only the daemon's own process needs these.
-    from dagster._daemon import controller, sensor  # noqa: PLC0415
-    from dagster._daemon.cli import create_dagster_daemon_cli  # noqa: PLC0415
-
-    controller.DEFAULT_DAEMON_INTERVAL_SECONDS = backfills_every_s  # type: ignore[assignment]  # read at each look
-    sensor.MIN_INTERVAL_LOOP_TIME = sensors_every_s  # type: ignore[assignment]
-    create_dagster_daemon_cli().main(list(arguments), prog_name="dagster-daemon", obj={})

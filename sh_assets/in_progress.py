@@ -2,7 +2,9 @@
 
 Belongs here: reading Dagster's runs and backfills. Does not belong here: leases, which are the publisher's and hold
 whoever else runs. Invariant: a partition is in progress from the moment its run or backfill is stored until the run has
-ended, or has been silent for too long; one that is not stored was lost, and may be requested again.
+ended, or has been silent for too long; one that is not stored was lost, and may be requested again. Whoever looks
+without a daemon passes over the queue, which may have nobody who ever starts what is in it: what two start is done once
+all the same, since the second finds it settled.
 
 That a silent run does not count any more lets nobody write what it works on: what it has not lost is under its lease,
 and so is held back, whatever Dagster says. It only keeps a run of which nobody hears again from holding back the rest.
@@ -33,13 +35,14 @@ _QUEUED = dg.DagsterRunStatus.QUEUED
 """Waits for its turn in Dagster's own queue, and is silent until then."""
 
 
-def in_progress(instance: dg.DagsterInstance, graph: AssetGraph, now_utc: datetime) -> Busy:
+def in_progress(instance: dg.DagsterInstance, graph: AssetGraph, now_utc: datetime, *, queue: bool) -> Busy:
     """Partitions that are requested and not dealt with yet.
 
     Args:
         instance: Where runs and backfills are.
         graph: All assets; others are left out.
         now_utc: Current time, aware.
+        queue: Whether runs in Dagster's queue count.
     """
     found: dict[dg.AssetKey, set[str]] = defaultdict(set)
     since_utc = now_utc - SILENT
@@ -48,7 +51,8 @@ def in_progress(instance: dg.DagsterInstance, graph: AssetGraph, now_utc: dateti
         if backfill.since_utc > since_utc or _goes_on(instance, backfill, since_utc):
             for asset, keys in backfill.left():
                 found[asset].update(keys)
-    for record in instance.get_run_records(dg.RunsFilter(statuses=list(NOT_FINISHED))):
+    statuses = [status for status in NOT_FINISHED if queue or status is not _QUEUED]
+    for record in instance.get_run_records(dg.RunsFilter(statuses=statuses)):
         if _heard_of(instance, record, since_utc):
             for asset, keys in _of_run(instance, record.dagster_run, graph):
                 found[asset].update(keys)

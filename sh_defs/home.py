@@ -4,7 +4,8 @@ Belongs here: the files that this package brings along, preparing DAGSTER_HOME, 
 belong here: reading the environment (``settings``), starting anything (``serve``). Invariant: a ``dagster.yaml`` that
 is in place is left as it is: it may name somebody's production storage. One from an older release goes on as before:
 without ``STORAGE`` pages with checks are slow, without ``run_launcher`` and ``run_monitoring`` runs that died stay
-"started" (``unmonitored``). Add those lines to it, or delete it and let it be made anew.
+"started", and without the queue all runs start at once (``outdated``). Add those lines to it, or delete it and let it
+be made anew.
 """
 
 import fcntl
@@ -61,18 +62,25 @@ def prepare_dagster_home(settings: Settings) -> Path:
     return home
 
 
-def unmonitored(home: Path) -> Iterator[str]:
-    """What a ``dagster.yaml`` from before there was a watch on runs should be given, in one line; nothing if it has it.
+def outdated(home: Path) -> Iterator[str]:
+    """What a ``dagster.yaml`` from an older release should be given, a line each; nothing if it has it.
 
-    Without it, a run whose process was killed stays "started". Automation stops waiting for it after half an hour;
-    nobody ever marks it as failed, unless `selfheal run` or `selfheal demo` made it.
+    Without a watch on runs, a run whose process was killed stays "started". Automation stops waiting for it after half
+    an hour; nobody ever marks it as failed, unless `selfheal run` or `selfheal demo` made it. Without a queue a repair
+    of many partitions starts as many processes.
     """
-    named = yaml.safe_load((home / "dagster.yaml").read_text())
-    lacks = [key for key in ("run_launcher", "run_monitoring") if key not in (named or {})]
+    file, ours = home / "dagster.yaml", dagster_file("dagster.yaml")
+    named = yaml.safe_load(file.read_text()) or {}
+    lacks = [key for key in ("run_launcher", "run_monitoring") if key not in named]
     if lacks:
         yield (
-            f"{home / 'dagster.yaml'} has no {' and no '.join(lacks)}: runs that are killed stay “started”, and hold "
-            f"up their partitions for half an hour. Add those lines from {dagster_file('dagster.yaml')}"
+            f"{file} has no {' and no '.join(lacks)}: runs that are killed stay “started”, and hold "
+            f"up their partitions for half an hour. Add those lines from {ours}"
+        )
+    if named.get("run_coordinator", {}).get("class") == "DefaultRunCoordinator":
+        yield (
+            f"{file} has no queue of runs: a repair of many partitions starts as many processes at once. Replace its "
+            f"run_coordinator by that in {ours}"
         )
 
 

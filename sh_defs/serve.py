@@ -25,7 +25,7 @@ import yaml
 from sh_assets.dagster_private import code_server_answers
 from sh_core.errors import SettingsError
 from sh_defs.declaring import declared_graph
-from sh_defs.home import dagster_instance, prepare_dagster_home, unmonitored
+from sh_defs.home import dagster_instance, outdated, prepare_dagster_home
 from sh_defs.running import LOCATION
 from sh_defs.supervising import Service, Supervisor
 from sh_resources.settings import Settings
@@ -59,7 +59,7 @@ def serve(settings: Settings, port: int, announce: Callable[[str], None], say: C
     declared_graph(settings.tables_module)  # what is wrong with it is said here, and not somewhere in Dagster's log
     _refuse_taken(port)
     home = prepare_dagster_home(settings)
-    for advice in unmonitored(home):
+    for advice in outdated(home):
         say(advice)
     with dagster_instance(home):
         pass  # its storage is there now, so that the processes don't all create it

@@ -8,6 +8,8 @@ code is given values. Invariant: a setting that cannot work is refused here, wit
     SELFHEAL_TABLES   Python module whose ``TABLES`` is the graph, in the working directory or installed
                       (default: the flight demo, ``sh_assets.flights``)
     SELFHEAL_LEASE_S  seconds that a lease lasts without a heartbeat (default 20)
+    SELFHEAL_RUNS     how many runs Dagster starts at a time, each a process of some 300 MB
+                      (default: one per core, at least 2); the others wait in its queue
 """
 
 import os
@@ -19,6 +21,9 @@ from sh_core.errors import SettingsError
 
 DEMO_TABLES = "sh_assets.flights"
 
+FEWEST_RUNS = 2
+"""Runs at a time by default where there is one core: while one of them waits, another works."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -29,12 +34,14 @@ class Settings:
         ledger_url: SQLAlchemy URL.
         tables_module: Module whose ``TABLES`` is the graph.
         lease_s: Seconds that a lease lasts without a heartbeat.
+        runs_at_once: How many runs Dagster starts at a time.
     """
 
     home: Path
     ledger_url: str
     tables_module: str
     lease_s: float
+    runs_at_once: int
 
     @property
     def landing(self) -> Path:
@@ -74,9 +81,14 @@ def load(environment: Mapping[str, str] | None = None) -> Settings:
     if not lease_s >= 1:
         msg = f"SELFHEAL_LEASE_S is {text!r}: name a number of seconds, at least 1"
         raise SettingsError(msg)
+    most = env.get("SELFHEAL_RUNS") or str(max(FEWEST_RUNS, os.cpu_count() or FEWEST_RUNS))
+    if not most.isdecimal() or int(most) < 1:
+        msg = f"SELFHEAL_RUNS is {most!r}: name a number of runs, at least 1"
+        raise SettingsError(msg)
     return Settings(
         home=home,
         ledger_url=env.get("SELFHEAL_LEDGER") or f"sqlite:///{home / 'ledger.sqlite'}",
         tables_module=env.get("SELFHEAL_TABLES") or DEMO_TABLES,
         lease_s=lease_s,
+        runs_at_once=int(most),
     )

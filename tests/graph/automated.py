@@ -86,6 +86,8 @@ def _table(name: str, before: list[str], partitions: dg.PartitionsDefinition) ->
 
 
 FILES = Files(Path(os.environ.get("TOY", "/nowhere")))
+while (FILES.folder / "slow").exists():  # definitions that take long to load, and so does the start of a run
+    time.sleep(0.05)
 defs = dg.Definitions(
     assets=[_table("first", [], DAILY), _table("second", ["first"], DAILY), _table("month", ["second"], MONTHLY)],
     sensors=sensors(("first", "second", "month"), FILES),

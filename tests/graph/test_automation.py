@@ -24,6 +24,7 @@ from dagster._serdes import deserialize_value, serialize_value
 from dagster._time import get_current_timestamp
 
 from sh_assets.automation import MOST, Answer, Busy, due, sensors
+from sh_assets.dagster_private import ask_here
 from sh_assets.in_progress import SILENT
 from sh_core.partitions import WHOLE
 from sh_core.policy import Hold
@@ -205,10 +206,10 @@ def test_a_ticks_log_says_what_is_requested_and_is_no_file_where_nothing_is(
     chain: Location, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """Dagster's own two lines per tick were a new file each second, which nobody removes."""
-    chain.tick(tick_id=1)
+    chain.tick()
     assert logs_of_ticks(chain.instance) == {}
     chain.decider.want = {"one": {f"2024-03-0{n}": ("code changed", "feed changed") for n in range(1, 6)}}
-    chain.tick(tick_id=2)
+    chain.tick()
     said = "one: 2024-03-01, 2024-03-02, 2024-03-03 and 2 more (code changed; feed changed)"
     (log,) = logs_of_ticks(chain.instance).values()
     assert [json.loads(line)["msg"].rpartition(" - ")[2] for line in log.splitlines()] == [said]
@@ -292,6 +293,22 @@ def test_a_run_of_which_nothing_is_heard_is_not_waited_for_for_ever(chain: Locat
     chain.clock.advance(timedelta(minutes=2))
     chain.tick()
     assert chain.decider.asked[-1][2] == {"two": day}  # stands in Dagster's queue
+
+
+def test_what_is_in_the_queue_holds_up_only_those_who_have_a_daemon(chain: Location) -> None:
+    """The incident: `selfheal dev` is ended while runs wait in the queue, and `selfheal run` waits for them."""
+    run = chain.run(frozenset({dg.AssetKey("one")}), {"dagster/partition": "2024-02-26"})
+    chain.instance.report_dagster_event(
+        dg.DagsterEvent(dg.DagsterEventType.RUN_ENQUEUED.value, run.job_name), run_id=run.run_id
+    )
+    chain.tick()
+    assert chain.decider.asked[-1][2] == {"one": {"2024-02-26"}}
+    ask_here(chain.defs, chain.instance)
+    assert chain.decider.asked[-1][2] == {}
+    chain.instance.report_run_canceling(run)
+    chain.instance.report_run_canceled(run)
+    chain.tick()
+    assert chain.decider.asked[-1][2] == {}
 
 
 def test_a_long_run_that_says_something_now_and_then_is_waited_for(chain: Location) -> None:

@@ -1,10 +1,12 @@
 """Automation with Dagster's real daemon and code server, which are killed at the worst moments."""
 
+import time
 from collections.abc import Iterator
 
 import dagster as dg
 import pytest
 
+from sh_assets.dagster_runs import STARTERS_TAG
 from sh_defs.home import dagster_file
 from tests.daemon import Services, running
 from tests.graph.automated import Files
@@ -12,6 +14,7 @@ from tests.graph.automated import Files
 pytestmark = [pytest.mark.graph, pytest.mark.slow]
 
 HEALED_S = 90.0
+"""Less than the time after which run monitoring gives up whatever has not begun (120 s)."""
 
 
 @pytest.fixture(scope="module")
@@ -29,10 +32,12 @@ def files(services: Services) -> Iterator[Files]:
     """Everything is running, and nothing is due."""
     found = Files(services.home)
     found.want({})
-    (services.home / "hold").unlink(missing_ok=True)
+    for name in ("hold", "slow"):
+        (services.home / name).unlink(missing_ok=True)
     services.start()
     yield found
-    (services.home / "hold").unlink(missing_ok=True)
+    for name in ("hold", "slow"):
+        (services.home / name).unlink(missing_ok=True)
 
 
 def heal(services: Services, files: Files, wanted: dict[str, dict[str, str]]) -> list[str]:
@@ -96,6 +101,63 @@ def test_a_run_that_died_with_its_code_server_is_given_up_and_its_partitions_run
         newest, died = instance.get_runs(limit=2)
         services.wait_for(lambda: instance.get_run_by_id(newest.run_id).is_finished, HEALED_S, "the run ended")  # type: ignore[union-attr]
     assert died.status is dg.DagsterRunStatus.FAILURE
+
+
+def processes(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
+    """Whether a run has said which process it has."""
+    entries = instance.all_logs(run.run_id, of_type=dg.DagsterEventType.ENGINE_EVENT)
+    return any("pid" in entry.get_dagster_event().engine_event_data.metadata for entry in entries)
+
+
+def starting(services: Services, files: Files, instance: dg.DagsterInstance, day: str) -> dg.DagsterRun:
+    """Want a partition, and wait for a run that cannot begin."""
+    before = instance.get_runs_count()
+    (services.home / "slow").touch()
+    files.want({"first": {day: "a"}})
+
+    def asked_for() -> bool:
+        newest = instance.get_runs(limit=1) if instance.get_runs_count() > before else ()
+        return any(run.status is dg.DagsterRunStatus.STARTING and STARTERS_TAG in run.tags for run in newest)
+
+    services.wait_for(asked_for, HEALED_S, "a run was asked for")
+    return instance.get_runs(limit=1)[0]
+
+
+def test_a_run_that_takes_long_to_begin_is_left_alone(services: Services, files: Files) -> None:
+    """The incident: a slow machine, whose runs are given up before they begin, and asked for again, for ever."""
+    with services.instance() as instance:
+        run = starting(services, files, instance, "2024-06-01")
+        services.wait_for(lambda: processes(instance, run), HEALED_S, "it has a process")
+        time.sleep(5.0)  # run monitoring looks every second
+        (same,) = instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.STARTING]))
+        assert same.run_id == run.run_id
+        (services.home / "slow").unlink()
+        services.wait_for(files.satisfied, HEALED_S, "it was healed")
+        assert files.executed()[-1:] == ["first 2024-06-01 a"]
+        assert instance.get_runs(limit=1)[0].run_id == run.run_id
+
+
+@pytest.mark.parametrize(
+    ("day", "has_process", "killed"), [("2024-06-03", True, ("code",)), ("2024-06-05", False, ("code", "daemon"))]
+)
+def test_a_run_that_died_before_it_began_is_given_up_soon(
+    services: Services, files: Files, day: str, has_process: bool, killed: tuple[str, ...]
+) -> None:
+    """The incident: run monitoring waits for it for two minutes, and everything else waits with it."""
+    before = len(files.executed())
+    with services.instance() as instance:
+        run = starting(services, files, instance, day)
+        if has_process:
+            services.wait_for(lambda: processes(instance, run), HEALED_S, "it has a process")
+        for name in killed:
+            services.kill(name)
+        assert processes(instance, run) is has_process
+        assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.STARTING  # type: ignore[union-attr]
+        (services.home / "slow").unlink()
+        services.start()
+        services.wait_for(files.satisfied, HEALED_S, "it was healed")
+        assert files.executed()[before:] == [f"first {day} a"]
+        assert instance.get_run_by_id(run.run_id).status is dg.DagsterRunStatus.FAILURE  # type: ignore[union-attr]
 
 
 def test_a_change_while_its_partition_runs_is_executed_after_it(services: Services, files: Files) -> None:

@@ -29,12 +29,14 @@ from dagster._core.workspace.context import WorkspaceProcessContext
 from dagster._core.workspace.load_target import EmptyWorkspaceTarget
 from dagster._daemon import controller, sensor
 from dagster._daemon.backfill import execute_backfill_iteration_loop
+from dagster._daemon.monitoring import run_monitoring
 from dagster._daemon.sensor import execute_sensor_iteration_loop
 from sqlalchemy.exc import IntegrityError
 
 from sh_assets import dagster_events, dagster_runs, telling
+from sh_assets.dagster_daemon import run_daemon
 from sh_assets.dagster_events import one_transaction
-from sh_assets.dagster_private import Target, latest_data_versions, latest_ids, latest_materializations, run_daemon
+from sh_assets.dagster_private import Target, latest_data_versions, latest_ids, latest_materializations
 from tests.graph.domain import BROKEN, GOOD, GRAPH, KEYS, RAW, SPLIT, STG, World
 
 pytestmark = pytest.mark.graph
@@ -428,6 +430,8 @@ def test_the_daemons_pace_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
     """Dagster reads both constants whenever a loop goes to sleep: 30 s between two looks at a backfill otherwise."""
     monkeypatch.setattr(controller, "DEFAULT_DAEMON_INTERVAL_SECONDS", 30)
     monkeypatch.setattr(sensor, "MIN_INTERVAL_LOOP_TIME", 5)
+    for name in ("monitor_starting_run", "monitor_canceling_run"):  # put back afterwards
+        monkeypatch.setattr(run_monitoring, name, getattr(run_monitoring, name))
     with pytest.raises(SystemExit) as ended:
         run_daemon(["run", "--help"], sensors_every_s=0.25, backfills_every_s=0.5)
     assert ended.value.code == 0
