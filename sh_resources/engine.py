@@ -309,6 +309,9 @@ class Engine:
             else:
                 root = snapshot.version.root if snapshot else None
                 outcomes.append(Reused(key, settled.action, settled.verdict, root))
+        reused = [outcome.partition for outcome in outcomes if isinstance(outcome, Reused)]
+        if reused:  # whoever requested them under other code shall know that it was looked at all the same
+            self.ledger.serials.acknowledge(table.name, reused, looked, under, self.graph.registers(table))
         if due:
             judged = self._judged(table, prepared, due, bars, looked, under, began_utc, force=force)
             outcomes += self._publisher.publish(claim, judged)

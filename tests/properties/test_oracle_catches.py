@@ -70,7 +70,7 @@ FAULTS = {
     "a new day is like any other": Fault(
         WATCH, "return any(p.size(now_utc) != p.size(last) for p in self._sets)", "return False", first=50
     ),
-    "requests are noted nowhere": Fault(WATCH, "self.book.request(requests, by, now_utc)", "pass"),
+    "requests are noted nowhere": Fault(WATCH, "self.book.request(requests, by, now_utc)", "0"),
     "whoever looked just before is suspected for ever": Fault(
         SUSPECTS, "of.newest(serial, none=0) > own.looked", "of.newest(serial, none=0) >= own.looked"
     ),
