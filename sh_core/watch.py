@@ -76,6 +76,8 @@ class Watch:
     _unlooked: dict[str, set[str]] = field(default_factory=dict)
     _compared: int = 0
     _waits_since: dict[Place, datetime] = field(default_factory=dict)
+    _tried: dict[Place, tuple[str, Tries | None]] = field(default_factory=dict)
+    _tried_serial: int | None = None
     _asked: dict[Place, tuple[int, datetime]] = field(default_factory=dict)
     _recipes: dict[str, set[int]] = field(default_factory=dict)
 
@@ -234,7 +236,7 @@ class Watch:
             for key, why in found.items()
             if key not in occupied.get(name, ())
         }
-        tries = self.book.tries(free) if free else {}
+        tries = self._tries(free)
         elsewhere = self._elsewhere(free)
         due: dict[str, dict[str, Stale]] = {}
         held: dict[str, dict[str, Held]] = {}
@@ -281,6 +283,19 @@ class Watch:
                 behind = reading if behind is None else behind | reading
         return behind if behind is not None and behind.any() else None
 
+    def _tries(self, free: Mapping[Place, Stale]) -> dict[Place, Tries]:
+        """How often partitions were requested in vain. Without a new serial nobody has requested or settled anything.
+
+        The serial is this tick's, and was read before: what is told may be newer, and is then asked for once more.
+        """
+        if self._serial != self._tried_serial:
+            self._tried, self._tried_serial = {}, self._serial
+        known = {place: self._tried[place] for place in free.keys() & self._tried.keys()}
+        new = {p: why for p, why in free.items() if p not in known or known[p][0] != why.trace}
+        told = self.book.tries(new) if new else {}
+        self._tried.update({place: (why.trace, told.get(place)) for place, why in new.items()})
+        return {place: tries for place in free if (tries := self._tried[place][1]) is not None}
+
     def _own(self, name: str) -> set[int]:
         """Every recipe of a table that this watch has had: with some, each day has its own."""
         own = self._recipes.setdefault(name, set())
@@ -295,7 +310,7 @@ class Watch:
         """
         asked = [place for place in free if place in self._asked]
         seen = self.book.looks(asked) if asked else {}
-        own = {name: self._own(name) for name, _ in seen}
+        own = {name: self._own(name) for name in {name for name, _ in seen}}
         return {
             place: self._asked[place][1]
             for place, sight in seen.items()

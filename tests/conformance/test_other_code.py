@@ -7,6 +7,7 @@ was computed stale, requests it again and again, and in the end says that it fai
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from datetime import date
 from pathlib import Path
 
 import pytest
@@ -14,7 +15,8 @@ import pytest
 from sh_core.policy import Hold, Policy
 from sh_core.watch import Decision, Watch
 from sh_drills.oracle.declared import graph_of
-from sh_drills.oracle.shapes import Shape
+from sh_drills.oracle.shapes import MART as IS_MART
+from sh_drills.oracle.shapes import RAW, STAGED, Code, Gate, Given, Pick, Shape, Span
 from tests.conformance.book_drivers import MONDAY, SHAPES, TUESDAY, Driver, edited, opened
 
 MART = SHAPES["mart"]
@@ -23,6 +25,25 @@ NEW = edited(MART, code=replace(MART.code, plus=1))
 NEWER = edited(MART, code=replace(MART.code, plus=2))
 REDECLARED = edited(MART, reads=(MART.reads[0], MART.reads[2]))
 HOUR = 3600.0
+
+ENDLESS = Span("daily", date(2024, 2, 26))
+DAILY = {
+    shape.name: shape
+    for shape in (
+        Shape("raw_g", RAW, ENDLESS, ("k", "a"), Gate(50), feed="g"),
+        Shape("stg_g", STAGED, ENDLESS, ("k", "a"), Gate(50), (Given("raw_g", "raw_g"),)),
+        Shape(
+            "total",
+            IS_MART,
+            Span("whole"),
+            ("k", "a"),
+            Gate(50),
+            (Given("stg_g", "stg_g", every="all", least=1),),
+            Code("stg_g", 1000, (Pick("stg_g", "a", "max", 1),)),
+        ),
+    )
+}
+"""A table whose recipe is another one with each new day, since it reads all days."""
 
 
 @pytest.fixture(params=["memory", "ledger"])
@@ -218,3 +239,29 @@ def test_three_codes_in_a_row_and_the_last_one_wins(old: Driver, new: Driver) ->
     assert set(holds(tick(first, old, newest)).values()) <= {Hold.OTHER_CODE}
     assert not tick(last, newest, newest).stale
     newest.close()
+
+
+def test_what_its_own_runs_compute_is_requested_again_as_soon_as_it_changes(old: Driver) -> None:
+    watch = watching(old)
+    tick(watch, old, old)
+    for a in (4, 3, 2):
+        deliver(old, TUESDAY, a)
+        assert due(tick(watch, old, old)) == {("mart", TUESDAY)}
+        assert not tick(watch, old, old).stale
+
+
+def test_a_new_day_is_no_other_code(old: Driver) -> None:
+    """Whoever reads all days reads one more from midnight on, and had another recipe before."""
+    driver = old.beside(DAILY)
+    watch, places = watching(driver, DAILY), [("raw_g", MONDAY), ("stg_g", MONDAY), ("total", "all")]
+    driver.later(22.9 * HOUR)
+    driver.arrive("g", MONDAY, ((1, 5),))
+    for place in places:
+        assert due(tick(watch, driver, driver)) == {place}
+    driver.arrive("g", MONDAY, ((1, 4),))
+    for place in places[:2]:
+        assert due(tick(watch, driver, driver)) == {place}
+    driver.later(0.2 * HOUR)  # past midnight
+    decision = tick(watch, driver, driver)
+    assert (due(decision), holds(decision)) == ({places[2]}, {})
+    driver.close()

@@ -54,7 +54,7 @@ FAULTS = {
     "pauses are not asked for": Fault(
         WATCH, "frozenset(self.book.paused() if any(stale.values()) else ())", "frozenset[str]()"
     ),
-    "tries are not asked for": Fault(WATCH, "tries = self.book.tries(free) if free else {}", "tries: dict = {}"),
+    "tries are not asked for": Fault(WATCH, "told = self.book.tries(new) if new else {}", "told: dict = {}"),
     "readers of what changed are not looked at": Fault(
         WATCH, "if given.table in flags:", "if given.table in flags and given is not table.reads[0]:"
     ),
