@@ -31,6 +31,19 @@ class Tries:
 
 
 @dataclass(frozen=True)
+class LastLook:
+    """How a partition was last looked at and found settled, or decided about.
+
+    Attributes:
+        looked: Serial that was read before.
+        recipe: Recipe of whoever looked.
+    """
+
+    looked: int
+    recipe: int
+
+
+@dataclass(frozen=True)
 class Changes:
     """What the ledger confirmed after some serial.
 
@@ -92,5 +105,15 @@ class Book(Protocol):
     def tries(self, wanted: Mapping[tuple[str, str], Stale]) -> Mapping[tuple[str, str], Tries]:
         """How often partitions were requested under these traces since they were last settled, if they were."""
 
-    def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> None:
-        """Note what is being requested, before it is."""
+    def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> int:
+        """Note what is being requested, before it is.
+
+        Returns:
+            A serial of its own: whoever looks at inputs after this looks as of this serial, or a later one.
+        """
+
+    def looks(self, places: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], LastLook]:
+        """How partitions were last looked at; those of which nothing was ever decided are left out.
+
+        A run that finds a partition settled has looked at it, too.
+        """

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sh_core.book import Book, Changes, Keys, Request, Tries
+from sh_core.book import Book, Changes, Keys, LastLook, Request, Tries
 from sh_core.policy import Held, Policy
 from sh_core.staleness import Look, Stale
 from sh_core.suspects import Standing
@@ -57,9 +57,13 @@ class _Relay:
         """How often partitions were requested under these traces since they were last settled, if they were."""
         return self._book.tries(wanted)
 
-    def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> None:
+    def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> int:
         """Note what is being requested, before it is."""
-        self._book.request(requests, by, now_utc)
+        return self._book.request(requests, by, now_utc)
+
+    def looks(self, places: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], LastLook]:
+        """How partitions were last looked at; those of which nothing was ever decided are left out."""
+        return self._book.looks(places)
 
 
 class Onlooker(_Relay):
@@ -103,8 +107,10 @@ class Onlooker(_Relay):
         self.occupied = super().leased()
         return self.occupied
 
-    def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> None:
+    def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> int:
         """Nothing is requested."""
+        del requests, by, now_utc
+        return self.changes(None).serial
 
 
 @dataclass(frozen=True)
@@ -156,10 +162,11 @@ class Insisting(_Relay):
                     self.overridden[table, key] = held
         return found
 
-    def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> None:
+    def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> int:
         """Note what is being requested, before it is."""
-        super().request(requests, by, now_utc)
+        serial = super().request(requests, by, now_utc)
         self._requested.update((request.table, request.partition) for request in requests)
+        return serial
 
 
 class Errand(_Relay):

@@ -14,6 +14,7 @@ from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
 from sh_core.inputs import Input, refuse_lookup
 from sh_core.mapping import SAME, refuse
+from sh_core.partitions import Unpartitioned
 from sh_core.table import Station, Table
 
 
@@ -64,6 +65,12 @@ class Graph:
     def __contains__(self, name: object) -> bool:
         """Whether there is a table of that name."""
         return name in self._by_name
+
+    def registers(self, table: Table) -> frozenset[str]:
+        """Tables without partitions in which a table looks rows up."""
+        return frozenset(
+            i.table for i in table.inputs if i.lookup and isinstance(self[i.table].partitions, Unpartitioned)
+        )
 
     @cached_property
     def feeds(self) -> tuple[Feed, ...]:

@@ -20,6 +20,7 @@ class Hold(StrEnum):
     PAUSED = "paused"
     REQUESTED = "requested a moment ago"
     BACKING_OFF = "failed, is tried again later"
+    OTHER_CODE = "computed by other code meanwhile: reload definitions"
     GIVEN_UP = "failed too often, needs a person"
 
 
@@ -45,7 +46,7 @@ class Policy:
         first_pause_s: Seconds from the first request to the second. So long after a request it may be on its way:
             noted, and not known to Dagster yet.
         growth: By how much each pause is longer than the one before.
-        longest_pause_s: The longest pause.
+        longest_pause_s: The longest pause; and how long nothing is requested again that other code has computed since.
         patience_s: How long a partition waits for its ancestors; past it it goes first, with what they have.
         sweep_s: After how many seconds everything is looked at.
         most_looks: Partitions looked at by one tick; the others are looked at by the next ones, and until then hold up
@@ -82,3 +83,17 @@ class Policy:
         if again is None:
             return Held(Hold.GIVEN_UP)
         return Held(Hold.BACKING_OFF, again) if now_utc < again else None
+
+    def held_elsewhere(self, asked_utc: datetime, otherwise: Held | None, now_utc: datetime) -> Held | None:
+        """Why a partition is not requested that other code has looked at since it was requested; None if it may be.
+
+        Args:
+            asked_utc: When it was requested last.
+            otherwise: Why it would not be, were it not for that.
+            now_utc: Current time.
+        """
+        # Asked again now and then: the other code may have been an older process, which was late.
+        again = asked_utc + timedelta(seconds=self.longest_pause_s)
+        if now_utc < again:
+            return Held(Hold.OTHER_CODE, again)
+        return None if otherwise is None else replace(otherwise, hold=Hold.OTHER_CODE)

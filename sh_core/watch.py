@@ -29,6 +29,9 @@ from sh_core.staleness import Look, Stale
 from sh_core.suspects import linked, named, serials, standings, suspects
 from sh_core.table import Table
 
+Place = tuple[str, str]
+"""A table and a partition of it."""
+
 Within = Callable[[str, str], bool]
 """Whether a partition of a table is meant."""
 
@@ -72,7 +75,11 @@ class Watch:
     _stale: dict[str, dict[str, Stale]] = field(default_factory=dict)
     _unlooked: dict[str, set[str]] = field(default_factory=dict)
     _compared: int = 0
-    _waits_since: dict[tuple[str, str], datetime] = field(default_factory=dict)
+    _waits_since: dict[Place, datetime] = field(default_factory=dict)
+    _tried: dict[Place, tuple[str, Tries | None]] = field(default_factory=dict)
+    _tried_serial: int | None = None
+    _asked: dict[Place, tuple[int, datetime]] = field(default_factory=dict)
+    _recipes: dict[str, set[int]] = field(default_factory=dict)
 
     def tick(
         self,
@@ -109,10 +116,14 @@ class Watch:
         self._serial = changes.serial
         if swept:
             self._swept_utc = now_utc
+            self._forget(now_utc)
         decision = self._decide(now_utc, occupied, frozenset(tables) if tables is not None else None, within)
         requests = [Request(t, key, s) for t, found in decision.due.items() for key, s in found.items()]
         if requests:
-            self.book.request(requests, by, now_utc)
+            serial = self.book.request(requests, by, now_utc)
+            self._asked.update({(r.table, r.partition): (serial, now_utc) for r in requests})
+            for name in decision.due:
+                self._own(name)
         unlooked = sum(map(len, self._unlooked.values()))
         return replace(decision, swept=swept, looked=looked, unlooked=unlooked)
 
@@ -225,11 +236,12 @@ class Watch:
             for key, why in found.items()
             if key not in occupied.get(name, ())
         }
-        tries = self.book.tries(free) if free else {}
+        tries = self._tries(free)
+        elsewhere = self._elsewhere(free)
         due: dict[str, dict[str, Stale]] = {}
         held: dict[str, dict[str, Held]] = {}
         unsettled: dict[str, Flags] = {}
-        waiting: dict[tuple[str, str], datetime] = {}
+        waiting: dict[Place, datetime] = {}
         for table in self.graph.tables:
             name = table.name
             found, busy = stale.get(name, {}), occupied.get(name, ())
@@ -242,7 +254,8 @@ class Watch:
             for key, why in sorted(found.items()):
                 if key in unlooked:
                     continue  # what is remembered of it may be over
-                hold = self._hold(tries.get((name, key)), now_utc, busy=key in busy, paused=name in paused)
+                tried, asked_utc = tries.get((name, key)), elsewhere.get((name, key))
+                hold = self._hold(tried, asked_utc, now_utc, busy=key in busy, paused=name in paused)
                 if hold is None and behind is not None and behind[place[key]]:
                     since = self._waits_since.get((name, key), now_utc)
                     if now_utc - since < patience:
@@ -270,12 +283,58 @@ class Watch:
                 behind = reading if behind is None else behind | reading
         return behind if behind is not None and behind.any() else None
 
-    def _hold(self, tries: Tries | None, now_utc: datetime, *, busy: bool, paused: bool) -> Held | None:
+    def _tries(self, free: Mapping[Place, Stale]) -> dict[Place, Tries]:
+        """How often partitions were requested in vain. Without a new serial nobody has requested or settled anything.
+
+        The serial is this tick's, and was read before: what is told may be newer, and is then asked for once more.
+        """
+        if self._serial != self._tried_serial:
+            self._tried, self._tried_serial = {}, self._serial
+        known = {place: self._tried[place] for place in free.keys() & self._tried.keys()}
+        new = {p: why for p, why in free.items() if p not in known or known[p][0] != why.trace}
+        told = self.book.tries(new) if new else {}
+        self._tried.update({place: (why.trace, told.get(place)) for place, why in new.items()})
+        return {place: tries for place in free if (tries := self._tried[place][1]) is not None}
+
+    def _own(self, name: str) -> set[int]:
+        """Every recipe of a table that this watch has had: with some, each day has its own."""
+        own = self._recipes.setdefault(name, set())
+        own.add(self.book.recipe(name))
+        return own
+
+    def _elsewhere(self, free: Collection[Place]) -> dict[Place, datetime]:
+        """What this watch requested and other code then looked at, with the time of the request.
+
+        It is stale here all the same. So whoever runs what is requested has newer code, and to request it again and
+        again would change nothing; or an older process was late, and to request it once more repairs it.
+        """
+        asked = [place for place in free if place in self._asked]
+        seen = self.book.looks(asked) if asked else {}
+        own = {name: self._own(name) for name in {name for name, _ in seen}}
+        return {
+            place: self._asked[place][1]
+            for place, sight in seen.items()
+            if sight.looked >= self._asked[place][0] and sight.recipe not in own[place[0]]
+        }
+
+    def _forget(self, now_utc: datetime) -> None:
+        """Forget requests by which nothing is held back any more."""
+        kept = now_utc - timedelta(seconds=self.policy.longest_pause_s)
+        self._asked = {
+            (name, key): asked
+            for (name, key), asked in self._asked.items()
+            if asked[1] > kept or key in self._unlooked.get(name, ()) or key in self._stale.get(name, ())
+        }
+
+    def _hold(
+        self, tries: Tries | None, asked_utc: datetime | None, now_utc: datetime, *, busy: bool, paused: bool
+    ) -> Held | None:
         if busy:
             return Held(Hold.BUSY)
         if paused:
             return Held(Hold.PAUSED)
-        return None if tries is None else self.policy.held(tries, now_utc)
+        hold = None if tries is None else self.policy.held(tries, now_utc)
+        return hold if asked_utc is None else self.policy.held_elsewhere(asked_utc, hold, now_utc)
 
 
 def _flags(table: Table, keys: Iterable[str], now_utc: datetime) -> Flags:

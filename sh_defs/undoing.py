@@ -67,7 +67,8 @@ def tidy_up(engine: Engine, watcher: Watcher, *, keep_days: float, keep_newest: 
         dry_run: Whether to count only.
 
     Returns:
-        Files and bytes by table and kind; what was left as busy; where Delta and the ledger disagree.
+        Files and bytes by table and kind; how many requests went; what was left as busy; where Delta and the
+        ledger disagree.
     """
     run_id, tables, busy, disagree = f"tidy:{new_id()}", list[Facts](), list[str](), list[str]()
     for table in engine.graph.tables:
@@ -90,11 +91,13 @@ def tidy_up(engine: Engine, watcher: Watcher, *, keep_days: float, keep_newest: 
             watcher.finish(table.name, tally, time.monotonic() - started)
             tables.append({"table": table.name, **_summed(went)})
         busy += [f"{name} {partition}" for name, partition in left]
+    requests = engine.tidier.forget(keep_days, dry_run=dry_run)
     return {
         "dry_run": dry_run,
         "tables": tables,
         "files": sum(t["files"] for t in tables),
         "size_bytes": sum(t["size_bytes"] for t in tables),
+        "requests": requests,
         "busy": busy,
         "disagree": disagree,
     }

@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sh_core.book import Changes, Keys, Request, Tries
+from sh_core.book import Changes, Keys, LastLook, Request, Tries
 from sh_core.errors import DeclarationError, FeedError, StoreError
 from sh_core.graph import Graph
 from sh_core.staleness import Look, Stale
@@ -95,10 +95,9 @@ class LedgerBook:
             clear = frozenset()  # a closer look will say what is wrong
         look = self._readable(table, [key for key in keys if key not in clear])
         settled = look.settled | clear
-        # A register that came meanwhile may be the one that was looked at: to note the serial before it would be to say
-        # that these partitions have seen the register before.
-        if settled and self._writes and not self.registers.moved(table, before):
-            self._ledger.serials.acknowledge(table, settled, before, recipe)
+        if settled and self._writes:
+            looked_up = self._engine.graph.registers(self._engine.graph[table])
+            self._ledger.serials.acknowledge(table, settled, before, recipe, looked_up)
         return replace(look, settled=settled)
 
     def _readable(self, table: str, keys: Sequence[str]) -> Look:
@@ -136,9 +135,20 @@ class LedgerBook:
         """How often partitions were requested under these traces since they were last settled, if they were."""
         return self._ledger.requests.tries(wanted)
 
-    def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> None:
+    def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> int:
         """Note what is being requested, before it is."""
-        self._ledger.requests.note(requests, by, now_utc)
+        return self._ledger.requests.note(requests, by, now_utc)
+
+    def looks(self, places: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], LastLook]:
+        """How partitions were last looked at; those of which nothing was ever decided are left out."""
+        by_table: dict[str, list[str]] = {}
+        for table, key in places:
+            by_table.setdefault(table, []).append(key)
+        return {
+            (table, key): sight
+            for table, keys in by_table.items()
+            for key, sight in self._ledger.serials.looks(table, keys).items()
+        }
 
 
 def paused(graph: Graph, pauses: Iterable[Pause]) -> frozenset[str]:

@@ -240,11 +240,14 @@ class Engine:
         """The time by the engine's clock, aware."""
         return self._clock.now_utc()
 
-    def landed(self, now_utc: datetime) -> dict[str, dict[str, str]]:
+    def landed(
+        self, now_utc: datetime, wanted: Mapping[str, Collection[str]] | None = None
+    ) -> dict[str, dict[str, str]]:
         """Files that have landed and would change something if they were taken in; nothing is written.
 
         Args:
             now_utc: Files of periods that have not begun are not looked for.
+            wanted: For these partitions only, by table; None for all.
 
         Returns:
             Per raw table, per partition, the name of the file.
@@ -252,9 +255,10 @@ class Engine:
         found: dict[str, dict[str, str]] = {}
         for table in self.graph.tables:
             feed = table.feed
-            if feed is None:
+            if feed is None or (wanted is not None and table.name not in wanted):
                 continue
-            seen = self.landing.delivered(feed, feed.partitions.declared(now_utc)).files
+            keys = feed.partitions.declared(now_utc) if wanted is None else wanted[table.name]
+            seen = self.landing.delivered(feed, keys).files
             known = self.ledger.arrivals.current(feed.name, seen.keys()) if seen else {}
             new = {key: f.file_name for key, f in seen.items() if self.landing.is_news(feed, f, known.get(key))}
             if new:
@@ -303,6 +307,9 @@ class Engine:
             else:
                 root = snapshot.version.root if snapshot else None
                 outcomes.append(Reused(key, settled.action, settled.verdict, root))
+        reused = [outcome.partition for outcome in outcomes if isinstance(outcome, Reused)]
+        if reused:  # whoever requested them under other code shall know that it was looked at all the same
+            self.ledger.serials.acknowledge(table.name, reused, looked, under, self.graph.registers(table))
         if due:
             self._keep_sources(table)
             judged = judge(table, prepared.compute(due), prepared.traces, bars, force=force)

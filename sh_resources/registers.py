@@ -88,11 +88,6 @@ class Registers:
             if name not in changes.content and after <= reigns[-1].upto:
                 reigns[-1].upto = max(reigns[-1].upto, changes.serial)
 
-    def moved(self, name: str, after: int) -> bool:
-        """Whether a register that a table looks up shows something else than at a serial."""
-        sources = {given.table for given in self._lookups(self.engine.graph[name])}
-        return bool(sources) and not sources.isdisjoint(self.engine.ledger.serials.changes(after).content)
-
     def unconcerned(self, name: str, keys: Collection[str], now_utc: datetime) -> frozenset[str]:
         """Those of a table's partitions of which nothing changed but registers, in keys that do not occur there.
 
@@ -132,8 +127,8 @@ class Registers:
         return frozenset(given.table for table in self.engine.graph.tables for given in self._lookups(table))
 
     def _lookups(self, table: Table) -> list[Input]:
-        graph = self.engine.graph
-        return [i for i in table.inputs if i.lookup and isinstance(graph[i.table].partitions, Unpartitioned)]
+        sources = self.engine.graph.registers(table)
+        return [i for i in table.inputs if i.lookup and i.table in sources]
 
     def _stays(self, given: Input) -> bool:
         """Whether an input is of the same partitions at any time: what is last, or all, is not when a day begins."""

@@ -12,7 +12,8 @@ What can go:
   back: returning to it is the only way to take it after all. The ledger gives them up first and the file goes next, so
   whoever stops in between leaves an orphan, and never a snapshot without a file;
 - **evidence**: quarantine files of judgements that are not the last one of anything that can be returned to;
-- **abandoned** files in the archive, which never got their name.
+- **abandoned** files in the archive, which never got their name;
+- **requests** in the ledger whose partition was settled since, as old as replaced snapshots have to be.
 
 Files go only under the lease of their partition, which was recovered before. So a rollback keeps what it reads, and a
 writer that was taken for dead cannot commit a file that went: taking the lease has refused its intent.
@@ -38,7 +39,7 @@ YOUNG = timedelta(hours=1)
 or be about to publish them."""
 
 KEEP_DAYS = 30
-"""Days for which replaced snapshots are kept."""
+"""Days for which replaced snapshots are kept, and requests whose partition was settled since."""
 
 KEEP_NEWEST = 2
 """Replaced snapshots of each partition that are kept, however old they are."""
@@ -149,6 +150,24 @@ class Tidier:
                 self._remove(table, files)
             yield Swept(tuple(files), tuple((table.name, p) for p in claim.busy))
 
+    def forget(self, keep_days: float = KEEP_DAYS, *, dry_run: bool = False) -> int:
+        """Remove requests, of whatever table, that are older than so many days and decide nothing any more.
+
+        Args:
+            keep_days: Days for which they are kept.
+            dry_run: Whether to count only.
+
+        Returns:
+            How many went, or would go.
+        """
+        before = self._before(keep_days)
+        return self._ledger.tidying.answered(before) if dry_run else self._ledger.tidying.forget(before)
+
+    def _before(self, keep_days: float) -> datetime:
+        """What is older than so many days, and not young, may be too old."""
+        now = self._clock.now_utc()
+        return min(now - YOUNG, now - timedelta(days=keep_days))
+
     def _remove(self, table: Table, files: Collection[Removable]) -> None:
         evidence = [f.path for f in files if f.kind is Kind.EVIDENCE]
         self._store.quarantine(table).unstage(evidence)
@@ -160,7 +179,7 @@ class Tidier:
         """Files of some partitions of a table and its quarantine that can go; None asks for all partitions."""
         # What readers see is looked at last: what was published in between is then neither an orphan nor old.
         young = self._clock.now_utc() - YOUNG
-        before = min(young, self._clock.now_utc() - timedelta(days=keep_days))
+        before = self._before(keep_days)
         found = self._store.table(table).found(keys)
         there = {file.path for file in found}
         replaced = {r.path: r for r in self._ledger.tidying.replaced(table.name, before, keep_newest, keys)}

@@ -42,6 +42,9 @@ def remove_what_nothing_returns_to(context: dg.OpExecutionContext) -> None:
         for sentence in after:
             context.log.warning(sentence)
         wrong += [sentence for sentence in after if sentence not in before]
+    forgotten = engine.tidier.forget()
+    if forgotten:
+        context.log.info("removed %s old requests from the ledger", f"{forgotten:,}")
     if wrong:
         raise dg.Failure("After tidying, Delta and the ledger disagree: " + "; ".join(wrong[:5]), allow_retries=False)
 

@@ -10,7 +10,7 @@ common on any clock (``zones``), ``multi`` the combination of two.
 """
 
 from sh_core.partitions.days import Daily, Monthly, Weekly
-from sh_core.partitions.fixed import WHOLE, Static, Unpartitioned
+from sh_core.partitions.fixed import DELIMITER, WHOLE, Static, Unpartitioned
 from sh_core.partitions.hours import Hourly
 from sh_core.partitions.multi import Dimension, Multi, Periods
 
@@ -21,6 +21,7 @@ KINDS = "Hourly(…), Daily(…), Weekly(…), Monthly(…), Static(…), Multi(
 """How to write one, for messages."""
 
 __all__ = [
+    "DELIMITER",
     "KINDS",
     "WHOLE",
     "Daily",

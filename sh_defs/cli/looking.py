@@ -80,6 +80,7 @@ def show(
 ) -> None:
     """Show a table (contract, inputs, last publications) or one partition of it (content, trace, rows, incidents).
 
+    It is said whether what readers see of a partition is current, and if not, what selfheal plan would have computed.
     Nothing is computed, and personal data reads •••.
 
     **Examples**
@@ -96,9 +97,10 @@ def show(
     from sh_resources.clock import SystemClock
 
     engine = engine_at(home)
-    now = SystemClock().now_utc()
+    clock = SystemClock()
+    now = clock.now_utc()
     named, key = address(engine.graph, what, now)
-    facts = table(engine, named, now) if key is None else partition(engine, named, key)
+    facts = table(engine, named, now) if key is None else partition(engine, named, key, clock)
     if as_json:
         _print(facts)
     elif key is None:

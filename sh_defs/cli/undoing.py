@@ -72,16 +72,20 @@ def rollback(
 
 
 def tidy(
-    keep_days: Annotated[float, typer.Option(min=0, help="Days for which replaced snapshots are kept.")] = 30,
+    keep_days: Annotated[
+        float, typer.Option(min=0, help="Days for which replaced snapshots, and requests, are kept.")
+    ] = 30,
     keep_newest: Annotated[int, typer.Option(min=0, help="Replaced snapshots of each partition kept anyway.")] = 2,
     dry_run: DryRun = False,
     as_json: AsJson = False,
     home: Home = None,
 ) -> None:
-    """Remove files that no reader sees, no rollback can return to and no run is about to publish.
+    """Remove files that no reader sees, no rollback can return to and no run is about to publish; and old requests.
 
-    These are what killed runs left behind, snapshots that were replaced long ago, and quarantine files of judgements
-    that are over. What readers saw within the last hour stays, and so does every delivered file in the archive.
+    The files are what killed runs left behind, snapshots that were replaced long ago, and quarantine files of
+    judgements that are over. What readers saw within the last hour stays, and so does every delivered file in the
+    archive. Of the requests that selfheal why tells of, those go whose partition was settled since: tries of what still
+    fails are not forgotten.
     Interrupt it whenever you like; the next time goes on. Dagster does the same once a day (sensor tidying).
     Exit code 1 if Delta and the ledger disagree afterwards.
 

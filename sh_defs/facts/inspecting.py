@@ -18,10 +18,12 @@ from sh_core.table import Table
 from sh_core.trace import Trace
 from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
 from sh_defs.facts import undoing
+from sh_defs.facts.currency import currency
 from sh_defs.facts.evidence import says
 from sh_defs.facts.pausing import pause_facts
 from sh_defs.facts.saying import found, periods, policy, why
 from sh_defs.facts.standings import standings
+from sh_resources.clock import Clock
 from sh_resources.engine import Engine
 from sh_resources.ledger import Tracked
 
@@ -139,8 +141,8 @@ def _handed(source: Table, columns: Collection[str] | None) -> list[str]:
 # --------------------------------------------------------------------------------------------------------- partitions
 
 
-def partition(engine: Engine, of: Table, key: str) -> Facts:
-    """What readers see of one partition, how it came about, and what was ever tried."""
+def partition(engine: Engine, of: Table, key: str, clock: Clock) -> Facts:
+    """What readers see of one partition, whether that is current, how it came about, and what was ever tried."""
     publications = engine.ledger.publications
     settled = publications.settlements(of.name, [key]).get(key)
     snapshot = publications.current(of.name, [key]).get(key)
@@ -153,10 +155,17 @@ def partition(engine: Engine, of: Table, key: str) -> Facts:
     withheld = settled is not None and settled.action is Action.WITHHOLD
     bars = undoing.bars(engine, of, key)
     rolled_back = snapshot is not None and any(bar["attempt"] == snapshot.attempt_id for bar in bars)
+    current = currency(engine, of, key, clock)
     return {
         "table": of.name,
         "partition": key,
-        "readers_see": _readers_see(published=live is not None, withheld=withheld, rolled_back=rolled_back),
+        "readers_see": _readers_see(
+            published=live is not None,
+            withheld=withheld,
+            rolled_back=rolled_back,
+            current=current,
+        ),
+        "currency": current,
         "agrees_with_ledger": agree,
         "content": None
         if snapshot is None
@@ -171,7 +180,7 @@ def partition(engine: Engine, of: Table, key: str) -> Facts:
             "file": str(engine.store.table(of).folder / snapshot.path),
         },
         "trace": None if snapshot is None else _trace(of, snapshot.trace),
-        "waits_for": _awaited(engine, of, key) if live is None and settled is None else [],
+        "waits_for": _awaited(of, key, current) if live is None and settled is None else [],
         "judgement": None if settled is None else _judgement(of, settled, by_id[settled.attempt_id], snapshot),
         "incidents": [_incident(i) for i in engine.ledger.incidents.all(of.name, key)],
         "arrivals": _arrivals(engine, of, key, settled),
@@ -182,17 +191,24 @@ def partition(engine: Engine, of: Table, key: str) -> Facts:
     }
 
 
-def _awaited(engine: Engine, of: Table, key: str) -> list[str]:
+def _awaited(of: Table, key: str, current: Facts) -> list[str]:
     """What a partition that was never judged waits for; nothing if it could be computed now."""
-    if of.feed is not None:
+    if of.feed is not None and current["landed"] is None and not current["waiting"]:
         return [of.feed.delivery(key)]
-    return list(engine.look(of.name, [key]).waiting.get(key, ()))
+    return [] if current["landed"] is not None else current["waiting"]
 
 
-def _readers_see(*, published: bool, withheld: bool, rolled_back: bool) -> str:
-    if published:
-        return "last good" if withheld else "rolled back" if rolled_back else "newest"
-    return "nothing"
+def _readers_see(*, published: bool, withheld: bool, rolled_back: bool, current: Facts) -> str:
+    """What readers see; ``newest`` only if nothing is to be computed of it, nor of what it is computed from."""
+    if not published:
+        return "nothing"
+    if withheld:
+        return "last good"
+    if rolled_back:
+        return "rolled back"
+    if current["stale"] or current["landed"]:
+        return "stale"
+    return "may change" if current["first"] else "newest"
 
 
 def _first_rows(engine: Engine, of: Table, key: str) -> pl.DataFrame:

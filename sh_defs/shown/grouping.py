@@ -5,12 +5,14 @@ Belongs here: sentences about a partition, and which partitions share them. Does
 is true of each of its partitions, except what is marked as an example.
 """
 
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from sh_core.outcome import awaited
+from sh_core.partitions import DELIMITER
 from sh_defs.facts.saying import moment
 
 Facts = Mapping[str, Any]
@@ -92,7 +94,12 @@ def _general(text: str, one: Facts) -> str:
     """A sentence without the partition's own name."""
     if one["status"] == "waiting" and "[" in text:
         return f"for {awaited(list(dict.fromkeys(m.partition('[')[0] for m in one['missing'])), AWAITED)}"
-    return text.replace(one["partition"], "…")
+    text = text.replace(one["partition"], "…")
+    # A file of a combination is called by the parts of its key, each in its own place.
+    parts = one["partition"].split(DELIMITER)
+    for part in parts if len(parts) > 1 else ():
+        text = re.sub(rf"(?<![^\W_]){re.escape(part)}(?![^\W_])", "…", text)
+    return text
 
 
 def _relative(one: Facts, places: Places) -> Iterable[str]:

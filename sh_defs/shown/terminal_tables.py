@@ -98,6 +98,7 @@ def partition(console: Console, facts: Facts) -> None:
     console.print(f"[bold]{facts['table']} {escape(facts['partition'])}[/]", highlight=False)
     text, style = _seen(facts)
     _say(console, "readers see", text, style=style)
+    _currency(console, facts)
     if not facts["agrees_with_ledger"]:
         said = "Delta and the ledger disagree; materialize it again, or run selfheal recover if a run was killed"
         _say(console, "", said, style="red")
@@ -123,6 +124,8 @@ def _seen(facts: Facts) -> tuple[str, str]:
     match facts["readers_see"]:
         case "newest":
             return "its newest content", "green"
+        case "stale" | "may change":
+            return _behind(facts), "yellow"
         case "rolled back":
             return "earlier content, to which it was rolled back", "yellow"
         case "last good":
@@ -133,6 +136,33 @@ def _seen(facts: Facts) -> tuple[str, str]:
             missing = facts["waits_for"]
             waits = f"it waits for {awaited(missing, SHOWN)}" if missing else "run selfheal run to compute it"
             return f"nothing: it was never computed; {waits}", ""
+
+
+def _currency(console: Console, facts: Facts) -> None:
+    """What else is to be said of how current a partition is, and what keeps it from being computed."""
+    current = facts["currency"]
+    if facts["readers_see"] in ("last good", "rolled back") and (said := _behind(facts)):
+        _say(console, "not current", said, style="yellow")
+    if current["waiting"] and facts["judgement"] is not None:
+        _say(console, "waits for", awaited(current["waiting"], SHOWN), style="yellow")
+    for pause in current["paused"]:
+        _say(console, "paused", f"{pause['table']}, {pause['says']}", style="yellow")
+
+
+def _behind(facts: Facts) -> str:
+    """Why what readers see is not what would be computed now, and where that is explained; nothing if it is."""
+    current, plan = facts["currency"], f"(selfheal plan {facts['table']}:{facts['partition']})"
+    because = list(current["stale"])
+    because += [f"{current['landed']} has landed and was not taken in yet"] if current["landed"] else []
+    if because:
+        return f"stale: {'; '.join(because)} {plan}"
+    first = [
+        f"{of['table']} {of['partitions'][0]}"
+        if len(of["partitions"]) == 1
+        else f"{len(of['partitions']):,} partitions of {of['table']}"
+        for of in current["first"]
+    ]
+    return f"may change: {', '.join(first)} to be computed first {plan}" if first else ""
 
 
 def quarantine_counts(console: Console, facts: Sequence[Facts]) -> None:

@@ -58,6 +58,8 @@ def tidied(console: Console, facts: Facts) -> None:
         _say(console, f"{count(facts['files'], 'file')} {verb}, {facts['size_bytes'] / 1e6:,.1f} MB.")
     else:
         _say(console, "Nothing to tidy: every file is one that readers see or can return to, or is too young.")
+    if facts["requests"]:
+        _say(console, f"{count(facts['requests'], 'old request')} {verb}; selfheal why no longer tells of them.")
     if facts["busy"]:
         more = f" and {len(facts['busy']) - SHOWN:,} more" if len(facts["busy"]) > SHOWN else ""
         _say(console, f"Left for the next time, as a run works on them: {', '.join(facts['busy'][:SHOWN])}{more}.")

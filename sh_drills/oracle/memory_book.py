@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from functools import lru_cache
 
-from sh_core.book import Changes, Keys, Request, Tries
+from sh_core.book import Changes, Keys, LastLook, Request, Tries
 from sh_core.graph import Graph
 from sh_core.inputs import Input
 from sh_core.reading import Reading, handed_over, recipe, usable, wanted
@@ -247,12 +247,20 @@ class MemoryBook:
                 found[place] = Tries(len(times), max(times))
         return found
 
-    def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> None:
+    def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> int:
         """Note what is being requested."""
         del by
         self.between()
         for r in requests:
             self.ledger.asked.setdefault((r.table, r.partition), []).append((r.stale.trace, now_utc))
+        self.ledger.serial += 1
+        return self.ledger.serial
+
+    def looks(self, places: Collection[Place]) -> Mapping[Place, LastLook]:
+        """How partitions were last looked at."""
+        self.between()
+        found = {(name, key): self.ledger.decided.get(name, {}).get(key) for name, key in places}
+        return {place: LastLook(d.looked, d.recipe) for place, d in found.items() if d is not None}
 
     # ---- what the engine shares with it
 

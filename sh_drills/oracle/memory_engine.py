@@ -71,6 +71,7 @@ class Run:
                 continue
             if before is not None and before.trace.digest == trace.digest:
                 self.reused.append(key)
+                before.looked, before.recipe = max(before.looked, looked), recipe
                 continue
             if key in sight.files:
                 rows: Rows | None = tuple(sorted(sight.files[key].rows))

@@ -18,6 +18,7 @@ from sh_core.staleness import Reason, Stale
 from sh_resources.ledger.codec import decode_reasons, encode_reasons
 from sh_resources.ledger.database import Database, conditions, insert
 from sh_resources.ledger.schema import attempts, partitions, pauses, requests, utc
+from sh_resources.ledger.serials import tick
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,12 @@ class Requests:
         """Keep them in this database."""
         self._database = database
 
-    def note(self, wanted: Collection[Request], asked_by: str, now_utc: datetime) -> None:
-        """Note requests that are about to be made."""
+    def note(self, wanted: Collection[Request], asked_by: str, now_utc: datetime) -> int:
+        """Note requests that are about to be made.
+
+        Returns:
+            The serial of this: whoever reads the serial afterwards reads this one or a later one.
+        """
         now = utc(now_utc)
         rows = [
             {
@@ -81,9 +86,10 @@ class Requests:
             }
             for request in wanted
         ]
-        if rows:
-            with self._database.write() as connection:
+        with self._database.write() as connection:
+            if rows:
                 connection.execute(requests.insert(), rows)
+            return tick(connection)
 
     def tries(self, wanted: Mapping[tuple[str, str], Stale]) -> dict[tuple[str, str], Tries]:
         """How often partitions were requested under these traces since they were last settled, if they were."""

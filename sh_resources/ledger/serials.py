@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, func, select, update
 
-from sh_core.book import Changes
+from sh_core.book import Changes, LastLook
 from sh_core.suspects import Standing
 from sh_resources.ledger.database import Database, conditions, insert
 from sh_resources.ledger.schema import arrivals, clock, partitions, snapshots
@@ -84,12 +84,36 @@ class Serials:
         with self._database.read() as connection:
             return [(key, int(serial)) for key, serial in connection.execute(query).all()]
 
-    def acknowledge(self, table: str, keys: Collection[str], looked: int, recipe: int) -> None:
+    def looks(self, table: str, keys: Collection[str]) -> dict[str, LastLook]:
+        """How partitions of a table were last looked at; those that were never settled are left out."""
+        query = select(*partitions.c["partition_key", "looked", "recipe"]).where(partitions.c.table_name == table)
+        with self._database.read() as connection:
+            return {
+                key: LastLook(int(looked), int(recipe))
+                for condition in conditions(partitions.c.partition_key, keys)
+                for key, looked, recipe in connection.execute(query.where(condition))
+            }
+
+    def acknowledge(
+        self, table: str, keys: Collection[str], looked: int, recipe: int, registers: Collection[str] = ()
+    ) -> None:
         """Note that settled partitions were looked at and found up to date, as of a serial.
 
         What was decided about them since that serial stands as it is.
+
+        Args:
+            table: Table name.
+            keys: Partition keys.
+            looked: Serial that was read before they were looked at.
+            recipe: Recipe under which they were.
+            registers: Tables without partitions in which rows are looked up. If one of them shows something else since
+                that serial, nothing is noted: it may be the one that was looked at, and to note the serial before it
+                would be to say that these partitions have seen the register before.
         """
+        moved = select(partitions.c.content).where(partitions.c.content > looked)
         with self._database.write() as connection:
+            if registers and connection.execute(moved.where(partitions.c.table_name.in_(registers)).limit(1)).first():
+                return
             for condition in conditions(partitions.c.partition_key, keys):
                 connection.execute(
                     update(partitions)

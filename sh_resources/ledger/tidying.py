@@ -1,18 +1,22 @@
-"""Tidying in the ledger: which files are still needed, and which snapshots are given up.
+"""Tidying in the ledger: which files are still needed, which snapshots are given up, and which requests are forgotten.
 
-Belongs here: asking what nothing can return to, and noting that it is given up. Does not belong here: files
-(``sh_resources.tidying``). Invariant: a snapshot is given up before its file goes, so that nobody is offered a snapshot
-without a file; what is published is never given up.
+Belongs here: asking what nothing can return to, and noting that it is given up; requests that decide nothing any more.
+Does not belong here: files (``sh_resources.tidying``). Invariants: a snapshot is given up before its file goes, so that
+nobody is offered a snapshot without a file; what is published is never given up; forgetting requests changes no count
+of tries (``requests``).
 """
 
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, func, select, update
+from sqlalchemy import ColumnElement, Select, and_, delete, func, select, update
 
 from sh_resources.ledger.database import Database, conditions
-from sh_resources.ledger.schema import CONFIRMED, attempts, is_undecided, partitions, snapshots, utc
+from sh_resources.ledger.schema import CONFIRMED, attempts, is_undecided, partitions, requests, snapshots, utc
+
+TOGETHER = 5_000
+"""Requests that are removed in one transaction: nobody else can write meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -125,6 +129,35 @@ class Tidying:
                     .values(tidied_utc=now)
                 )
 
+    def answered(self, before_utc: datetime) -> int:
+        """How many requests ``forget`` would remove."""
+        with self._database.read() as connection:
+            return int(connection.execute(_answered(before_utc).with_only_columns(func.count())).scalar_one())
+
+    def forget(self, before_utc: datetime) -> int:
+        """Remove requests that were made before some time, and whose partition was settled after them.
+
+        Those whose partition was not are tries that count, however old they are. ``why`` can tell of what is removed no
+        more.
+
+        Args:
+            before_utc: Time, aware.
+
+        Returns:
+            How many were removed, in transactions of some thousands. Stopping in between loses nothing.
+        """
+        removed, last = 0, 0
+        query = _answered(before_utc).order_by(requests.c.id).limit(TOGETHER)
+        while True:
+            with self._database.write() as connection:
+                ids = list(connection.execute(query.where(requests.c.id > last)).scalars())
+                for condition in conditions(requests.c.id, ids):
+                    connection.execute(delete(requests).where(condition))
+            removed += len(ids)
+            if len(ids) < TOGETHER:
+                return removed
+            last = ids[-1]
+
     def last_decided(self, table: str, keys: Collection[str] | None = None) -> dict[str, datetime]:
         """When an attempt at a partition was last confirmed or discarded, per partition."""
         decided = func.max(attempts.c.decided_utc, type_=attempts.c.decided_utc.type)
@@ -138,6 +171,19 @@ class Tidying:
                     .group_by(attempts.c.partition_key)
                 )
             }
+
+
+def _answered(before_utc: datetime) -> Select[tuple[int]]:
+    """Requests from before some time whose partition was settled since: just those that are no tries any more."""
+    same = and_(
+        partitions.c.table_name == requests.c.table_name, partitions.c.partition_key == requests.c.partition_key
+    )
+    return (
+        select(requests.c.id)
+        .join_from(requests, partitions, same)
+        .join(attempts, attempts.c.id == partitions.c.settlement_id)
+        .where(requests.c.at_utc < utc(before_utc), attempts.c.decided_utc >= requests.c.at_utc)
+    )
 
 
 def _evidence(kept: ColumnElement[bool]) -> Select[tuple[str]]:

@@ -70,6 +70,9 @@ class Driver(Protocol):
     def edit(self, shapes: Mapping[str, Shape]) -> None:
         """Code or contracts are others from now on."""
 
+    def beside(self, shapes: Mapping[str, Shape]) -> "Driver":
+        """Another process, over the same facts and at the same time, with other code."""
+
     def hold(self, table: str, key: str) -> Callable[[], None]:
         """Somebody works on a partition, until what is returned is called."""
 
@@ -79,18 +82,21 @@ class Driver(Protocol):
     def later(self, seconds: float) -> datetime:
         """Time passes; what time it is then."""
 
+    def close(self) -> None:
+        """Let go of the facts."""
+
 
 class MemoryDriver:
     """The oracle's book."""
 
     def __init__(self) -> None:
         """With nothing in it."""
-        self._ledger, self._now = MemoryLedger(), NOW
+        self._ledger, self._clock = MemoryLedger(), ManualClock(NOW)
         self.edit(SHAPES)
 
     def edit(self, shapes: Mapping[str, Shape]) -> None:
         """Load them."""
-        self.book = MemoryBook(graph_of(shapes), shapes, self._ledger, lambda: self._now)
+        self.book = MemoryBook(graph_of(shapes), shapes, self._ledger, self._clock.now_utc)
 
     def arrive(self, feed: str, key: str, rows: Rows) -> None:
         """Note it."""
@@ -113,18 +119,26 @@ class MemoryDriver:
 
     def later(self, seconds: float) -> datetime:
         """Turn the clock."""
-        clock = ManualClock(self._now)
-        clock.sleep(seconds)
-        self._now = clock.now_utc()
-        return self._now
+        self._clock.sleep(seconds)
+        return self._clock.now_utc()
+
+    def beside(self, shapes: Mapping[str, Shape]) -> Driver:
+        """With the same dictionaries."""
+        other = MemoryDriver()
+        other._ledger, other._clock = self._ledger, self._clock
+        other.edit(shapes)
+        return other
+
+    def close(self) -> None:
+        """Nothing to let go of."""
 
 
 class LedgerDriver:
     """The ledger's book, of a real engine."""
 
-    def __init__(self, home: Path, graph: Graph) -> None:
-        """With nothing in it."""
-        self._home, self._clock, self._runs = home, ManualClock(NOW), 0
+    def __init__(self, home: Path, graph: Graph, clock: ManualClock | None = None) -> None:
+        """With nothing in it, or what others have put there."""
+        self._home, self._clock, self._runs = home, clock or ManualClock(NOW), 0
         self._open(graph)
 
     def _open(self, graph: Graph) -> None:
@@ -136,6 +150,10 @@ class LedgerDriver:
         """Load them."""
         self.close()
         self._open(graph_of(shapes))
+
+    def beside(self, shapes: Mapping[str, Shape]) -> Driver:
+        """With another engine, of the same ledger and files."""
+        return LedgerDriver(self._home, graph_of(shapes), self._clock)
 
     def close(self) -> None:
         """Let go of the ledger."""

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from sh_core.book import Request
+from sh_core.book import LastLook, Request
 from sh_core.staleness import CodeChanged, ContractChanged, FirstTime, InputChanged
 from tests.conformance.book_drivers import MONDAY, SHAPES, TUESDAY, WEDNESDAY, Driver, edited, opened
 
@@ -221,3 +221,30 @@ def test_tries_are_counted_by_trace_until_it_is_settled(published: Driver) -> No
     driver.later(10)
     driver.run("raw_f", [MONDAY])
     assert not driver.book.tries({place: stale})
+
+
+def test_a_request_has_a_serial_of_its_own_before_any_look_that_follows_it(published: Driver) -> None:
+    """With the serial of something else, a look from before the request would pass for an answer to it."""
+    driver = published
+    driver.arrive("f", MONDAY, ((1, 4, 7), (2, 6, 8)))
+    (stale,) = driver.book.look("raw_f", [MONDAY]).stale.values()
+    before = serial(driver)
+    asked = driver.book.request([Request("raw_f", MONDAY, stale)], "a test", driver.later(1))
+    assert asked == before + 1 == serial(driver)
+    assert told(driver, before) == ({}, {}, {})
+    looked = driver.book.looks([("raw_f", MONDAY), ("raw_f", WEDNESDAY)])
+    assert looked.keys() == {("raw_f", MONDAY)}
+    assert looked["raw_f", MONDAY].looked < asked
+    driver.run("raw_f", [MONDAY])
+    after = driver.book.looks([("raw_f", MONDAY)])["raw_f", MONDAY]
+    assert after == LastLook(asked, driver.book.recipe("raw_f"))
+
+
+def test_a_run_that_finds_a_partition_settled_has_looked_at_it(published: Driver) -> None:
+    """Otherwise whoever requested it under other code could not tell such a run from one that died."""
+    driver, before = published, serial(published)
+    assert standing(driver, "mart", MONDAY)[1] < before
+    driver.run("mart", [MONDAY])
+    assert serial(driver) == before
+    assert driver.book.looks([("mart", MONDAY)]) == {("mart", MONDAY): LastLook(before, driver.book.recipe("mart"))}
+    assert standing(driver, "mart", MONDAY)[1] == before

@@ -54,7 +54,7 @@ FAULTS = {
     "pauses are not asked for": Fault(
         WATCH, "frozenset(self.book.paused() if any(stale.values()) else ())", "frozenset[str]()"
     ),
-    "tries are not asked for": Fault(WATCH, "tries = self.book.tries(free) if free else {}", "tries: dict = {}"),
+    "tries are not asked for": Fault(WATCH, "told = self.book.tries(new) if new else {}", "told: dict = {}"),
     "readers of what changed are not looked at": Fault(
         WATCH, "if given.table in flags:", "if given.table in flags and given is not table.reads[0]:"
     ),
@@ -70,7 +70,7 @@ FAULTS = {
     "a new day is like any other": Fault(
         WATCH, "return any(p.size(now_utc) != p.size(last) for p in self._sets)", "return False", first=50
     ),
-    "requests are noted nowhere": Fault(WATCH, "self.book.request(requests, by, now_utc)", "pass"),
+    "requests are noted nowhere": Fault(WATCH, "self.book.request(requests, by, now_utc)", "0"),
     "whoever looked just before is suspected for ever": Fault(
         SUSPECTS, "of.newest(serial, none=0) > own.looked", "of.newest(serial, none=0) >= own.looked"
     ),

@@ -233,7 +233,7 @@ def test_quarantine_and_pages_name_every_kind(engine: Engine, tmp_path: Path) ->
     for name, key in (("stg_counts", SECOND_ONE), ("stg_visits", "LGA|2024-11-03"), ("stg_staff", "San José")):
         table, found = address(GRAPH, f"{name}:{key}", NOW)
         assert (table.name, found) == (name, key)
-        assert inspecting.partition(engine, table, key)["partition"] == key
+        assert inspecting.partition(engine, table, key, ManualClock(NOW))["partition"] == key
         assert inspecting.table(engine, table, NOW)["partitions"]["column"] == table.partitions.column
     report = gather(GRAPH, engine.store, engine.ledger, now_utc=NOW)
     assert {s.partition for s in report.specimens} == {SECOND_ONE, "LGA|2024-11-03"}

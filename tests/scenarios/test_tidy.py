@@ -4,6 +4,7 @@ The incidents: a disk fills up with replaced files that nobody dares to delete; 
 takes the file that readers see, the one that a run was about to publish, or the one that a rollback was reading.
 """
 
+import io
 import os
 import time
 from collections import Counter
@@ -17,9 +18,15 @@ from threading import Event
 import polars as pl
 import pytest
 from deltalake import DeltaTable
+from rich.console import Console
 
+from sh_core.book import Request
 from sh_core.errors import RollbackError
 from sh_core.outcome import Fenced, Published
+from sh_core.staleness import Stale
+from sh_defs.progress import watching
+from sh_defs.shown import undone
+from sh_defs.undoing import tidy_up
 from sh_resources.clock import ManualClock
 from sh_resources.engine import Engine
 from sh_resources.publisher import Step
@@ -270,3 +277,84 @@ def test_publishers_rollbacks_and_tidyings_at_once(home: Path) -> None:
             job.result()
     agree(engines[3])
     assert [a for a in engines[3].ledger.accounts("readings", RAW, STAGED) if a.account.missing] == []
+
+
+# ---- requests
+
+
+def asked(engine: Engine, name: str, key: str, by: str) -> dict[tuple[str, str], Stale]:
+    """Ask for a partition as automation does, under its present trace."""
+    stale = engine.look(name, [key]).stale.get(key, Stale("a trace that has been settled", ()))
+    engine.ledger.requests.note([Request(name, key, stale)], by, engine.now_utc())
+    return {(name, key): stale}
+
+
+def told(engine: Engine) -> list[str]:
+    """Who has asked for anything, as ``selfheal why`` finds it."""
+    return sorted(r.asked_by for name in NAMES for r in engine.ledger.requests.of(name))
+
+
+def test_requests_go_when_they_are_old_and_their_partition_was_settled_since(home: Path) -> None:
+    """One line for each partition that ever was due: after years the ledger is mostly those."""
+    asked(at(home, NOON + 4 * DAY), RAW, ONE, "long ago")
+    deliver(home, ONE, [("a", 1, 2.0)])
+    asked(at(home, NOON + 30 * DAY), RAW, ONE, "lately")
+    run_all(at(home, NOON + 31 * DAY))
+    engine = at(home, NOON + 34 * DAY)
+    assert engine.tidier.forget() == 0
+    engine = at(home, NOON + 34 * DAY + timedelta(seconds=1))
+    assert engine.tidier.forget(dry_run=True) == 1
+    assert told(engine) == ["lately", "long ago"]
+    assert engine.tidier.forget() == 1
+    assert told(engine) == ["lately"]
+    assert engine.tidier.forget(0) == 1
+    assert told(engine) == []
+
+
+def test_tries_of_what_still_fails_are_never_forgotten(home: Path) -> None:
+    """Forgotten, what was given up would be tried five times again after each tidying, for ever."""
+    deliver(home, ONE, [("a", 1, 2.0)])
+    for number in range(5):
+        wanted = asked(at(home, NOON + (6 + number) * DAY), RAW, ONE, f"try {number}")
+    asked(at(home, NOON + 11 * DAY), RAW, DAYS.keys()[2], "never settled")
+    engine = at(home, NOON + 400 * DAY)
+    before = engine.ledger.requests.tries(wanted)
+    assert engine.tidier.forget(0) == 0
+    assert engine.ledger.requests.tries(wanted) == before
+    assert before[RAW, ONE].count == 5
+    run_all(engine)
+    assert at(home, NOON + 500 * DAY).tidier.forget() == 5
+    assert told(engine) == ["never settled"]
+
+
+def test_many_requests_go_little_by_little(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All at once, nobody could confirm anything meanwhile."""
+    monkeypatch.setattr("sh_resources.ledger.tidying.TOGETHER", 3)
+    early = at(home, NOON - DAY)
+    for number in range(10):
+        asked(early, RAW, (ONE, TWO)[number % 2], f"{number}")
+    asked(early, RAW, DAYS.keys()[2], "never settled")
+    for number in range(6):
+        asked(early, RAW, ONE, f"again {number}")
+    assert at(home, NOON + 60 * DAY).tidier.forget() == 16
+    assert told(early) == ["never settled"]
+
+
+def test_a_request_of_the_last_hour_stays_whatever_is_asked_for(home: Path) -> None:
+    engine = at(home, NOON + 5 * DAY)
+    asked(engine, RAW, ONE, "just now")
+    list(engine.materialize(RAW, [ONE], run_id="again", force=True))
+    assert engine.tidier.forget(0) == 0
+    assert at(home, NOON + 5 * DAY + YOUNG + timedelta(seconds=1)).tidier.forget(0) == 1
+
+
+def test_the_command_says_how_many_requests_went(home: Path) -> None:
+    asked(at(home, NOON - DAY), RAW, ONE, "long ago")
+    engine = at(home, NOON + 60 * DAY)
+    for dry_run, verb in ((True, "would go"), (False, "removed")):
+        with watching(Console(file=io.StringIO(), quiet=True)) as watcher:
+            facts = tidy_up(engine, watcher, keep_days=30, keep_newest=9, dry_run=dry_run)
+        assert facts["requests"] == 1
+        out = io.StringIO()
+        undone.tidied(Console(file=out, width=200), facts)
+        assert f"1 old request {verb}; selfheal why no longer tells of them." in out.getvalue()
