@@ -9,7 +9,7 @@ Inputs are looked at only after the leases are held, so that of two runs of one 
 the one that saw the newer inputs.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import cache
 from itertools import islice
