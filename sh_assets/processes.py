@@ -8,48 +8,42 @@ with a time at which it was known.
 import os
 import socket
 import struct
-from collections.abc import Iterator
-from pathlib import Path
+
+import psutil
 
 _CLOCK_STEPS_S = 60.0
 """By how much the clock of events and that of processes may differ, before a number counts as given out anew."""
 
-_ENDED = frozenset("ZX")
-"""States of a process of which only the number is left."""
+_ENDED = frozenset({psutil.STATUS_ZOMBIE, psutil.STATUS_DEAD})
 
 _CREDENTIALS = struct.Struct("3i")
 """What the system says of whoever listens at a socket: process, user, group."""
 
 
 def process_lives(pid: int, seen_s: float) -> bool:
-    """Whether the process that had a number at some time (Unix seconds) is still there.
-
-    Where the system cannot say when a process began, one of that number counts as it.
-    """
+    """Whether the process that had a number at some time (Unix seconds) is still there."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return _goes_on(psutil.Process(pid)) and _began_before(pid, seen_s)
+    except psutil.NoSuchProcess:
         return False
-    except PermissionError:
-        pass  # it is somebody else's, and it is there
-    try:
-        stat = _stat(pid)
-        return stat[_STATE] not in _ENDED and _began_before(stat, seen_s)
-    except (OSError, ValueError):
+    except psutil.AccessDenied:
         return True
 
 
 def session_lives(session: int, seen_s: float) -> bool:
     """Whether a process of the session that had a number at some time (Unix seconds) is still there.
 
-    A session is inherited, so it holds whatever its processes have started that did not begin one of its own.
+    A session is inherited, so it holds whatever its processes have started that did not begin one of its own. Its
+    number is given out again only once all of it is gone, and then to a process that leads another.
     """
     try:
-        if not _same_session(session, seen_s):
+        if not _began_before(session, seen_s):
             return False
-        return any(stat[_SESSION] == str(session) and stat[_STATE] not in _ENDED for stat in _all())
-    except (OSError, ValueError):
+    except psutil.NoSuchProcess:
+        pass  # it may have outlived its leader
+    except psutil.AccessDenied:
         return True
+    return any(_session_of(process.pid) == session and _goes_on(process) for process in psutil.process_iter())
 
 
 def session_behind(path: str) -> int | None:
@@ -65,35 +59,22 @@ def session_behind(path: str) -> int | None:
             return None
 
 
-_STATE, _SESSION, _BEGAN = 0, 3, 19
-"""Places after the name in what the system says of a process; the last counts ticks from the system's start."""
-
-
-def _same_session(session: int, seen_s: float) -> bool:
-    """Whether a number that is that of a session may still be that of the same one.
-
-    It is given out again only once all of the session is gone, and then to a process that leads another.
-    """
+def _goes_on(process: psutil.Process) -> bool:
+    """Whether there is more left of a process than its number."""
     try:
-        return _began_before(_stat(session), seen_s)
-    except (FileNotFoundError, ProcessLookupError):
-        return True  # it may have outlived its leader
+        return process.status() not in _ENDED
+    except psutil.NoSuchProcess:
+        return False
+    except psutil.AccessDenied:
+        return True
 
 
-def _began_before(stat: list[str], seen_s: float) -> bool:
-    (up,) = (line for line in Path("/proc/stat").read_text().splitlines() if line.startswith("btime "))
-    began_s = int(up.split()[1]) + int(stat[_BEGAN]) / os.sysconf("SC_CLK_TCK")
-    return began_s <= seen_s + _CLOCK_STEPS_S
+def _began_before(pid: int, seen_s: float) -> bool:
+    return psutil.Process(pid).create_time() <= seen_s + _CLOCK_STEPS_S
 
 
-def _stat(pid: int) -> list[str]:
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # the name before it may hold anything
-
-
-def _all() -> Iterator[list[str]]:
-    for place in Path("/proc").iterdir():
-        if place.name.isdigit():
-            try:
-                yield _stat(int(place.name))
-            except (FileNotFoundError, ProcessLookupError):
-                continue  # it has ended meanwhile
+def _session_of(pid: int) -> int | None:
+    try:
+        return os.getsid(pid)
+    except (ProcessLookupError, PermissionError):  # it has ended meanwhile, or is nothing of ours
+        return None
