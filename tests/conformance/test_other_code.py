@@ -265,3 +265,18 @@ def test_a_new_day_is_no_other_code(old: Driver) -> None:
     decision = tick(watch, driver, driver)
     assert (due(decision), holds(decision)) == ({places[2]}, {})
     driver.close()
+
+
+def test_what_failed_yesterday_is_requested_at_once_where_the_new_day_is_read_too(old: Driver) -> None:
+    """It would be computed from something else; and nothing was confirmed at midnight that could tell of it."""
+    driver = old.beside(DAILY)
+    watch = watching(driver, DAILY)
+    driver.later(23 * HOUR - 10)  # shortly before midnight
+    driver.arrive("g", MONDAY, ((1, 5),))
+    for place in (("raw_g", MONDAY), ("stg_g", MONDAY)):
+        assert due(tick(watch, driver, driver)) == {place}
+    assert due(tick(watch, driver, None)) == {("total", "all")}
+    assert holds(tick(watch, driver, None)) == {("total", "all"): Hold.REQUESTED}
+    assert holds(tick(watch, driver, None)) == {("total", "all"): Hold.REQUESTED}
+    assert due(tick(watch, driver, None, seconds=10)) == {("total", "all")}
+    driver.close()
