@@ -7,7 +7,7 @@ was computed stale, requests it again and again, and in the end says that it fai
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from datetime import date
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 import pytest
@@ -271,7 +271,8 @@ def test_what_failed_yesterday_is_requested_at_once_where_the_new_day_is_read_to
     """It would be computed from something else; and nothing was confirmed at midnight that could tell of it."""
     driver = old.beside(DAILY)
     watch = watching(driver, DAILY)
-    driver.later(23 * HOUR - 10)  # shortly before midnight
+    midnight = datetime(2024, 2, 29, tzinfo=UTC)
+    driver.later((midnight - driver.later(0)).total_seconds() - 12)
     driver.arrive("g", MONDAY, ((1, 5),))
     for place in (("raw_g", MONDAY), ("stg_g", MONDAY)):
         assert due(tick(watch, driver, driver)) == {place}

@@ -358,3 +358,4 @@ def test_the_command_says_how_many_requests_went(home: Path) -> None:
         out = io.StringIO()
         undone.tidied(Console(file=out, width=200), facts)
         assert f"1 old request {verb}; selfheal why no longer tells of them." in out.getvalue()
+        assert told(engine) == (["long ago"] if dry_run else [])
