@@ -123,10 +123,6 @@ class LandingZone:
         """The archive of a feed."""
         return Shelf(feed, self.archive / feed.name)
 
-    def abandoned(self, feed: Feed, before_utc: datetime) -> list[tuple[Path, int]]:
-        """What killed processes left in the archive of a feed (``Shelf.abandoned``)."""
-        return self.shelf(feed).abandoned(before_utc)
-
     def delivered(self, feed: Feed, partitions: Iterable[str]) -> Seen:
         """Which of these partitions have a file, by key and in the order asked.
 

@@ -136,7 +136,7 @@ class Tidier:
         abandoned = self._abandoned(table)
         if table.feed is not None and abandoned:
             for file in abandoned:
-                (self._landing.archive / table.feed.name / file.path).unlink(missing_ok=True)
+                (self._landing.shelf(table.feed).folder / file.path).unlink(missing_ok=True)
             yield Swept(tuple(abandoned))
         partitions = dict.fromkeys(f.partition for f in self._removable(table, None, keep_days, keep_newest))
         rest = iter(partitions)
@@ -225,10 +225,10 @@ class Tidier:
     def _abandoned(self, table: Table) -> list[Removable]:
         if table.feed is None:
             return []
-        shelf = self._landing.archive / table.feed.name
+        shelf = self._landing.shelf(table.feed)
         return [
-            Removable(Kind.ABANDONED, table.feed.name, "", path.relative_to(shelf).as_posix(), size)
-            for path, size in self._landing.abandoned(table.feed, self._clock.now_utc() - YOUNG)
+            Removable(Kind.ABANDONED, table.feed.name, "", path.relative_to(shelf.folder).as_posix(), size)
+            for path, size in shelf.abandoned(self._clock.now_utc() - YOUNG)
         ]
 
 
