@@ -20,6 +20,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 from dagster._core.scheduler.instigation import InstigatorTick
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 
+from sh_assets.dagster_private import code_server_answers
 from sh_defs.home import dagster_instance
 
 START_S = 60.0
@@ -70,9 +71,8 @@ class Services:
         self._socket.unlink(missing_ok=True)
         place = ["--socket", str(self._socket), "--module-name", self.module, "--location-name", _LOCATION]
         self._spawn("code", [sys.executable, "-m", "dagster", "api", "grpc", *place])
-        check = [sys.executable, "-m", "dagster", "api", "grpc-health-check", "--socket", str(self._socket)]
         self.wait_for(self._socket.exists, START_S, "the code server's socket")
-        self.wait_for(lambda: self._succeeds(check), START_S, "the code server")
+        self.wait_for(lambda: code_server_answers(str(self._socket)), START_S, "the code server")
 
     def start_daemon(self) -> None:
         """Start the daemon; its sensors tick within a second or two."""
@@ -136,10 +136,6 @@ class Services:
     def _alive(self, name: str) -> bool:
         process = self._running.get(name)
         return process is not None and process.poll() is None
-
-    def _succeeds(self, command: list[str]) -> bool:
-        environment = {**os.environ, "DAGSTER_DISABLE_TELEMETRY": "yes"}
-        return subprocess.run(command, check=False, capture_output=True, env=environment).returncode == 0
 
 
 @contextmanager
