@@ -7,8 +7,14 @@ the same files and end with the same content; the engine reuses whatever has not
     hop by hop   what the project does: automation asks for what is due, and again once that has been published
     whole reach  one backfill over everything that the links reach from the change; automation is off
 
-A change is taken in first, for both: from then on the seconds are counted, to the last partition that was executed, and
-to the end of the last run.
+The seconds are counted from the moment that a file lands, to the last partition that was executed, and to the end of
+the last run. Hop by hop, a sensor has to notice the file; the whole reach is asked for at once. Where the seconds of a
+healing go is told along its longest chain of runs, each of which was asked for after the one before had ended:
+
+    until asked for   a sensor notices the file, or what a run has changed, decides, and Dagster makes a backfill a run
+    in the queue      until the run is given to the code server
+    process starts    until the run's process has imported everything and begins
+    runs              reading, computing, judging, publishing, telling Dagster
 """
 
 import csv
@@ -19,7 +25,7 @@ import subprocess
 import sysconfig
 import time
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -99,6 +105,7 @@ def run(days: int = 30, say: Callable[[str], None] = print) -> Results:
         say: Told what is going on.
     """
     rows: dict[str, dict[str, float]] = {}
+    parts: dict[str, dict[str, float]] = {}
     for way, ask in (("hop by hop", None), ("whole reach", _ask_for_reach)):
         with TemporaryDirectory(prefix="selfheal-bench-") as folder:
             home = Path(folder) / "home"
@@ -108,8 +115,14 @@ def run(days: int = 30, say: Callable[[str], None] = print) -> Results:
             with _dagster(settings, automated=ask is None, say=say):
                 for change in CHANGES:
                     say(f"hops: {change.name}, {way}")
-                    rows[f"{change.name}, {way}"] = _measure(settings, change, ask)
-    return {f"hops: from taken in to healed, {days} days": rows}
+                    measured, spent = _measure(settings, change, ask)
+                    rows[f"{change.name}, {way}"] = measured
+                    if ask is None:
+                        parts[change.name] = spent
+    return {
+        f"hops: from landing to healed, {days} days": rows,
+        f"hops: where the seconds go, hop by hop, {days} days": parts,
+    }
 
 
 def _selfheal(*arguments: str) -> None:
@@ -138,19 +151,20 @@ def _dagster(settings: Settings, *, automated: bool, say: Callable[[str], None])
 Ask = Callable[[Settings, Graph, Change, dg.DagsterInstance], None]
 
 
-def _measure(settings: Settings, change: Change, ask: Ask | None) -> dict[str, float]:
-    """Deliver a changed file, and say what became of it."""
+def _measure(settings: Settings, change: Change, ask: Ask | None) -> tuple[dict[str, float], dict[str, float]]:
+    """Deliver a changed file, and say what became of it, and where the seconds went."""
     graph = Graph.of(TABLES)
     engine = open_engine(settings, graph)
-    _deliver(settings, graph, change)
     with dagster_instance(settings.dagster_home) as instance:
         before = {run.run_id for run in instance.get_runs()}
+        _deliver(settings, graph, change)
         began, began_s = datetime.now(UTC), time.time()
-        engine.take_in(began)
         if ask is not None:
+            engine.take_in(began)
             ask(settings, graph, change, instance)
         _await_quiet(instance)
         made = [record for record in instance.get_run_records() if record.dagster_run.run_id not in before]
+        spent = _spent(instance, made, began_s)
         said = [entry for record in made for entry in instance.all_logs(record.dagster_run.run_id)]
     with engine.ledger._database.read() as connection:  # noqa: SLF001  # it has no question that asks for all of them
         executed = connection.execute(
@@ -158,7 +172,7 @@ def _measure(settings: Settings, change: Change, ask: Ask | None) -> dict[str, f
         ).all()
     outcomes = _outcomes(entry.user_message for entry in said if not entry.is_dagster_event)
     kinds = Counter(entry.dagster_event.event_type for entry in said if entry.dagster_event is not None)
-    return {
+    measured: dict[str, float] = {
         "s to last executed": max((row.decided_utc.timestamp() for row in executed), default=began_s) - began_s,
         "s to last run's end": max((record.end_time or began_s for record in made), default=began_s) - began_s,
         "runs": len(made),
@@ -168,6 +182,30 @@ def _measure(settings: Settings, change: Change, ask: Ask | None) -> dict[str, f
         "published": outcomes["published"],
         "reused": outcomes["reused"],
     }
+    return measured, spent
+
+
+def _spent(instance: dg.DagsterInstance, made: Sequence[dg.RunRecord], landed_s: float) -> dict[str, float]:
+    """Seconds of the longest chain of runs, by what they went on."""
+    chain: list[dg.RunRecord] = []
+    left = list(made)
+    while left:
+        chain.append(max(left, key=lambda record: record.end_time or 0.0))
+        asked_s = chain[-1].create_timestamp.timestamp()
+        left = [record for record in left if (record.end_time or 0.0) <= asked_s]
+    spent = dict.fromkeys(("until asked for", "in the queue", "process starts", "runs"), 0.0)
+    before_s = landed_s
+    for record in reversed(chain):
+        created_s, began_s, ended_s = record.create_timestamp.timestamp(), record.start_time, record.end_time
+        (given,) = instance.all_logs(record.dagster_run.run_id, of_type=dg.DagsterEventType.RUN_STARTING)
+        if began_s is None or ended_s is None:
+            raise AssertionError(record)
+        spent["until asked for"] += created_s - before_s
+        spent["in the queue"] += given.timestamp - created_s
+        spent["process starts"] += began_s - given.timestamp
+        spent["runs"] += ended_s - began_s
+        before_s = ended_s
+    return {**spent, "all": before_s - landed_s, "runs one after the other": len(chain)}
 
 
 def _deliver(settings: Settings, graph: Graph, change: Change) -> None:
