@@ -94,6 +94,6 @@ class Policy:
         """
         # Asked again now and then: the other code may have been an older process, which was late.
         again = asked_utc + timedelta(seconds=self.longest_pause_s)
-        if now_utc < again:
+        if asked_utc <= now_utc < again:  # a clock that was set back would otherwise hold it for as much longer
             return Held(Hold.OTHER_CODE, again)
         return None if otherwise is None else replace(otherwise, hold=Hold.OTHER_CODE)

@@ -206,7 +206,9 @@ class Update:
             self.stop_if_told()
             with self.timed("automation"):
                 asked = {asset.path[0]: tuple(sorted(keys)) for asset, keys in ask_here(defs, self.instance).items()}
-            return decider.decided or Decision({}, {}, {})
+            found = decider.decided or Decision({}, {}, {})
+            # Each sensor has its own tables, and this is what the last one decided: the others' are due, too.
+            return replace(found, due={name: found.stale.get(name, {}) for name in asked})
 
         decided(decide, SystemClock(), patience_s=self.engine.patience_s)
         for name, keys in asked.items():

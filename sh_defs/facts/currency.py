@@ -2,8 +2,8 @@
 
 Belongs here: looking at one partition and at all that it is computed from. Does not belong here: what would be done
 about it, and when (``planning``), everything else that is known of it (``inspecting``). Invariants: nothing is written;
-nothing is told only of a partition of which neither itself nor anything that it is computed from is stale or has a file
-that was not taken in.
+nothing is told only of a partition of which itself and all that it is computed from could be looked at, and is neither
+stale nor has a file that was not taken in.
 """
 
 from collections.abc import Iterable, Mapping
@@ -40,25 +40,29 @@ def currency(engine: Engine, of: Table, key: str, clock: Clock) -> Facts:
     Returns:
         ``stale``: why it would be computed now, in words; ``landed``: a file of its own that was not taken in yet, or
         null; ``first``: of what it is computed from, ``table`` and ``partitions`` that are stale or have such a file
-        themselves; ``waiting``: what keeps it from being looked at or computed; ``paused``: what keeps it from being
-        requested, as in plans.
+        themselves; ``waiting``: what keeps it, or what it is computed from, from being looked at, and it from being
+        computed; ``paused``: what keeps it from being requested, as in plans.
     """
     graph, now_utc = engine.graph, clock.now_utc()
     book, read = LedgerBook(engine, clock, writes=False), _read(engine.graph, of, key, now_utc)
     landed, unlisted = _landed(engine, read, now_utc)
-    own, first = Look(), list[Facts]()
+    own, first, unseen = Look(), list[Facts](), list[str]()
     for table in graph.tables:
         keys = read.get(table.name, [])
         look = book.look(table.name, keys) if keys else Look()
         if table.name == of.name:
             own = look
-        elif opened := look.stale.keys() | landed.get(table.name, {}).keys():
+            continue
+        if opened := look.stale.keys() | landed.get(table.name, {}).keys():
             first.append({"table": table.name, "partitions": [k for k in keys if k in opened]})
+        # What was never there may be missing; what was, cannot be looked at.
+        settled = engine.ledger.serials.looks(table.name, look.waiting) if look.waiting else {}
+        unseen += [f"{table.name} {k}: {why}" for k in settled for why in look.waiting[k]]
     return {
         "stale": list(words(own.stale[key])) if key in own.stale else [],
         "landed": landed.get(of.name, {}).get(key),
         "first": first,
-        "waiting": [*own.waiting.get(key, ()), *unlisted],
+        "waiting": [*own.waiting.get(key, ()), *unlisted, *unseen],
         "paused": pause_facts(_holding(graph, of, engine.ledger.requests.pauses())),
     }
 

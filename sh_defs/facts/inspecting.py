@@ -199,7 +199,10 @@ def _awaited(of: Table, key: str, current: Facts) -> list[str]:
 
 
 def _readers_see(*, published: bool, withheld: bool, rolled_back: bool, current: Facts) -> str:
-    """What readers see; ``newest`` only if nothing is to be computed of it, nor of what it is computed from."""
+    """What readers see; ``newest`` only if nothing is to be computed of it, nor of what it is computed from.
+
+    ``unknown``, if that cannot be seen: it may be the newest.
+    """
     if not published:
         return "nothing"
     if withheld:
@@ -208,7 +211,9 @@ def _readers_see(*, published: bool, withheld: bool, rolled_back: bool, current:
         return "rolled back"
     if current["stale"] or current["landed"]:
         return "stale"
-    return "may change" if current["first"] else "newest"
+    if current["first"]:
+        return "may change"
+    return "unknown" if current["waiting"] else "newest"
 
 
 def _first_rows(engine: Engine, of: Table, key: str) -> pl.DataFrame:

@@ -122,20 +122,25 @@ def partition(console: Console, facts: Facts) -> None:
 def _seen(facts: Facts) -> tuple[str, str]:
     """What readers see, and the style in which to say so."""
     match facts["readers_see"]:
-        case "newest":
-            return "its newest content", "green"
         case "stale" | "may change":
             return _behind(facts), "yellow"
-        case "rolled back":
-            return "earlier content, to which it was rolled back", "yellow"
-        case "last good":
-            return "its last good content; newer content is withheld", "yellow"
+        case seen if seen in _SEEN:
+            return _SEEN[seen]
         case _ if facts["judgement"] is not None:
             return "nothing: its only content is withheld", "red"
         case _:
             missing = facts["waits_for"]
             waits = f"it waits for {awaited(missing, SHOWN)}" if missing else "run selfheal run to compute it"
             return f"nothing: it was never computed; {waits}", ""
+
+
+_SEEN: Mapping[str, tuple[str, str]] = {
+    "newest": ("its newest content", "green"),
+    "unknown": ("content of which nobody can say now whether it is the newest", "yellow"),
+    "rolled back": ("earlier content, to which it was rolled back", "yellow"),
+    "last good": ("its last good content; newer content is withheld", "yellow"),
+}
+"""What readers see, and the style in which to say so, where it takes no more than a word of the facts."""
 
 
 def _currency(console: Console, facts: Facts) -> None:

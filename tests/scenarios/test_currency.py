@@ -113,10 +113,23 @@ def test_what_is_withheld_and_has_been_delivered_again_is_both(engine: Engine) -
 def test_somebody_elses_file_and_a_lost_landing_zone_are_told_and_no_error(engine: Engine) -> None:
     shutil.rmtree(engine.store.root / "landing")
     (engine.store.root / "landing").write_text("not a folder")
-    facts, _ = show(engine, "raw_rides", D[2])
-    assert facts["readers_see"] == "newest"
-    (said, *_) = facts["currency"]["waiting"]
-    assert "landing" in said
+    for table in ("raw_rides", "stg_rides"):
+        facts, lines = show(engine, table, D[2])
+        assert facts["readers_see"] == "unknown"
+        (said, *_) = facts["currency"]["waiting"]
+        assert "landing" in said
+        assert lines[1] == "readers see content of which nobody can say now whether it is the newest"
+
+
+def test_what_is_computed_from_something_unreadable_is_not_called_the_newest(engine: Engine) -> None:
+    """A log that cannot be read tells nothing, and so nothing was told of it."""
+    log = engine.store.table(GRAPH["stg_rides"]).folder / "_delta_log"
+    for file in log.iterdir():
+        file.write_text("no log")
+    fresh = engine_at(engine.store.root, CLOCK)  # one that has not read it before
+    facts, _ = show(fresh, "week_totals", WEEK)
+    assert facts["readers_see"] == "unknown"
+    fresh.ledger.close()
 
 
 def test_what_never_came_is_waited_for(engine: Engine) -> None:
