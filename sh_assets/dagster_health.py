@@ -53,6 +53,13 @@ SILENT_S = 300.0
 _LEASES = 3.0
 """Nor before so many leases could have expired: whoever waits for another one's lease does so for less, in silence."""
 
+_LOOKS = 10
+"""Nor after fewer looks: between the leases of one lot of partitions and those of the next, a run that lives has none,
+and one look may fall between them."""
+
+_FORGOTTEN_S = 3600.0
+"""A run that nobody has asked about for so long is over."""
+
 _ASSIGNED = frozenset(
     {dg.DagsterRunStatus.STARTING, dg.DagsterRunStatus.STARTED, dg.DagsterRunStatus.CANCELING},
 )
@@ -189,8 +196,8 @@ def code_server_has(client: DagsterGrpcClient, run: dg.DagsterRun) -> bool | Non
 class Signs:
     """When each run of which nobody can tell gave a sign of life last: a new event, or a lease that it holds.
 
-    Noted by whoever looks, look by look: between the leases of one lot of partitions and those of the next, a run that
-    lives has none. So clocks of other machines do not matter, and a daemon that is started anew begins to count anew.
+    Noted by whoever looks, look by look. So clocks of other machines do not matter, and a daemon that is started anew
+    begins to count anew.
     """
 
     def __init__(self) -> None:
@@ -213,10 +220,12 @@ class Signs:
             new = before is None or before.event != newest or _holds_lease(found, run)
         except (LedgerError, SettingsError, ProgrammingError):  # the last: a database that has no ledger
             found, new = None, True
-        last_s = now_s if new or before is None else before.last_s
-        self._noted = {of: sign for of, sign in self._noted.items() if now_s - sign.looked_s < SILENT_S}
-        self._noted[run.run_id] = _Sign(newest, last_s, now_s)
-        return found is not None and now_s - last_s >= max(SILENT_S, _LEASES * found.lease_s)
+        last_s, looks = (now_s, 0) if new or before is None else (before.last_s, before.looks + 1)
+        self._noted = {of: sign for of, sign in self._noted.items() if now_s - sign.looked_s < _FORGOTTEN_S}
+        self._noted[run.run_id] = _Sign(newest, last_s, now_s, looks)
+        if found is None or looks < _LOOKS:
+            return False
+        return now_s - last_s >= max(SILENT_S, _LEASES * found.lease_s)
 
 
 @dataclass(frozen=True)
@@ -227,11 +236,13 @@ class _Sign:
         event: Number of its newest event.
         last_s: When it gave its last sign (seconds, monotonic).
         looked_s: When it was looked at last (seconds, monotonic).
+        looks: How many looks found no new sign since.
     """
 
     event: int
     last_s: float
     looked_s: float
+    looks: int
 
 
 def _newest_event(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int:

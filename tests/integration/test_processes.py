@@ -206,7 +206,10 @@ now_s = time.time()
 hidden, gone = {leader.pid}, {gone.pid}
 print(json.dumps([
     os.path.exists(f"/proc/{{hidden}}"),
-    process_lives(hidden, now_s), session_lives(hidden, now_s), process_lives(os.getpid(), now_s), process_lives(gone, now_s)
+    process_lives(hidden, now_s),
+    session_lives(hidden, now_s),
+    process_lives(os.getpid(), now_s),
+    process_lives(gone, now_s),
 ]))
 """
     assert json.loads(elsewhere("--mount", code=code)) == [False, True, True, True, False]
