@@ -28,14 +28,11 @@ from dagster._core.launcher.base import LaunchRunContext, WorkerStatus
 from dagster._core.remote_origin import InProcessCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 from dagster._core.remote_representation.code_location import GrpcServerCodeLocation
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
-from dagster._grpc.__generated__.dagster_api_pb2 import (
-    CanCancelExecutionReply,
-    CanCancelExecutionRequest,
-    GetServerIdReply,
-)
+from dagster._grpc.__generated__ import dagster_api_pb2
+from dagster._grpc.__generated__.dagster_api_pb2 import CanCancelExecutionReply, GetServerIdReply
 from dagster._grpc.__generated__.dagster_api_pb2_grpc import DagsterApiServicer, add_DagsterApiServicer_to_server
 from dagster._grpc.client import DagsterGrpcClient
-from dagster._grpc.types import CanCancelExecutionResult
+from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
 from dagster._serdes import deserialize_value, serialize_value
 
 from sh_assets import dagster_health
@@ -148,6 +145,22 @@ def test_a_run_without_a_process_lives_as_long_as_anybody_does_who_may_start_one
     assert starting(os.getpid(), os.getsid(0), "", gone) is WorkerStatus.NOT_FOUND  # it had one
 
 
+def test_a_clock_put_forward_ends_no_run(instance: dg.DagsterInstance, gone: int) -> None:
+    """The incident: the clock was put forward by an hour, and each run seemed to be of a process that began later."""
+    now = Place.here()
+    before, then_s = replace(now, booted_s=now.booted_s - 3600), time.time() - 3600
+    for place, expected in ((before, WorkerStatus.RUNNING), (now, WorkerStatus.NOT_FOUND)):
+        seen = run(instance, {HOST_TAG: place.as_tag()})
+        kind, data = dg.DagsterEventType.ENGINE_EVENT, EngineEventData.in_process(os.getpid())
+        event = dg.DagsterEvent(kind.value, seen.job_name, event_specific_data=data)
+        instance.report_dagster_event(event, seen.run_id, timestamp=then_s)
+        assert health(instance, seen) is expected
+        starting = run(instance, {HOST_TAG: place.as_tag()}, status=dg.DagsterRunStatus.STARTING)
+        tag = json.dumps([starting.run_id, os.getpid(), gone, then_s])
+        instance.add_run_tags(starting.run_id, {STARTERS_TAG: tag})
+        assert health(instance, instance.get_run_by_id(starting.run_id)) is expected  # type: ignore[arg-type]
+
+
 def test_runs_from_before_the_machine_was_started_anew_are_dead(
     instance: dg.DagsterInstance, gone: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -220,6 +233,7 @@ def test_only_a_run_that_nobody_was_asked_to_start_goes_back_into_the_queue(
     served, dying = grpc.server(ThreadPoolExecutor(2)), DyingCodeServer()
     add_DagsterApiServicer_to_server(dying, served)
     served.add_insecure_port(f"unix:{place}")
+    port = served.add_insecure_port("localhost:0")
     served.start()
     try:
         location.client = DagsterGrpcClient(socket=place)
@@ -227,7 +241,15 @@ def test_only_a_run_that_nobody_was_asked_to_start_goes_back_into_the_queue(
             launcher.launch_run(context)
         tags = instance.get_run_by_id(made.run_id).tags  # type: ignore[union-attr]
         assert json.loads(tags[STARTERS_TAG])[:3] == [made.run_id, os.getpid(), os.getsid(0)]
+        assert tags[SERVER_TAG] == "it"
+        assert Place.of(tags[HOST_TAG]) == Place.here()
         assert dying.asked == 1
+        # At a port, the code server may be anywhere, and of another one's process nothing is known.
+        instance.add_run_tags(made.run_id, {HOST_TAG: HERE})  # of the run that this one is a copy of
+        location.client = DagsterGrpcClient(port=port, host="localhost")
+        with pytest.raises(DagsterLaunchFailedError, match="has not answered"):
+            launcher.launch_run(context)
+        assert instance.get_run_by_id(made.run_id).tags[HOST_TAG] == ""  # type: ignore[union-attr]
     finally:
         served.stop(None).wait()
 
@@ -242,10 +264,10 @@ class CodeServer(DagsterApiServicer):
         return GetServerIdReply(server_id=self.name)
 
     def CanCancelExecution(  # noqa: N802
-        self, request: CanCancelExecutionRequest, context: grpc.ServicerContext
+        self, request: dagster_api_pb2.CanCancelExecutionRequest, context: grpc.ServicerContext
     ) -> CanCancelExecutionReply:
-        asked = deserialize_value(request.serialized_can_cancel_execution_request)
-        answer = serialize_value(CanCancelExecutionResult(can_cancel=asked.run_id in self.runs))  # type: ignore[attr-defined]
+        asked = deserialize_value(request.serialized_can_cancel_execution_request, CanCancelExecutionRequest)
+        answer = serialize_value(CanCancelExecutionResult(can_cancel=asked.run_id in self.runs))
         return CanCancelExecutionReply(serialized_can_cancel_execution_result=answer)
 
 
@@ -364,6 +386,15 @@ def test_a_run_that_holds_a_lease_or_says_something_is_not_silent(instance: dg.D
 def test_a_look_after_a_long_time_shows_no_silence(instance: dg.DagsterInstance, ledger: Ledger) -> None:
     """The incident: whoever looks was stopped meanwhile, and its first look falls between two leases."""
     assert after_silence(instance, [run(instance, {HOST_TAG: ELSEWHERE}, steps=(True,))], looks=1) == [False]
+
+
+def test_whoever_waits_for_a_lease_may_be_silent_for_longer(
+    instance: dg.DagsterInstance, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The incident: with leases of an hour, a run that waits for another one's has none itself and says nothing."""
+    monkeypatch.setattr(dagster_health, "_LEASES", 3.0)
+    monkeypatch.setenv("SELFHEAL_LEASE_S", "3600")
+    assert after_silence(instance, [run(instance, {HOST_TAG: ELSEWHERE}, steps=(True,))]) == [False]
 
 
 def test_without_a_ledger_nobody_can_tell(

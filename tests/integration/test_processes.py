@@ -171,7 +171,12 @@ def test_numbers_of_another_namespace_are_others() -> None:
 def test_a_socket_of_another_namespace_says_nothing(tmp_path: Path) -> None:
     """The incident: it is behind process 0, and the session of that is our own, which lives as long as we ask."""
     place = str(tmp_path / "code.sock")
-    code = f"from sh_assets.processes import session_behind; print(session_behind({place!r}))"
+    code = f"""
+import os
+from sh_assets.processes import session_behind
+os.setsid() if os.getsid(0) != os.getpid() else None
+print(session_behind({place!r}))
+"""
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(place)
         server.listen()
