@@ -376,8 +376,8 @@ def test_a_run_that_holds_a_lease_or_says_something_is_not_silent(instance: dg.D
     assert after_silence(instance, [holds, held, gave_back]) == [False, True, True]
     launcher = Launcher()
     launcher.register_instance(instance)
-    for _ in range(6):  # between two lots of partitions a run has no lease for a moment, but said so before
-        time.sleep(SILENT_S / 4)
+    for _ in range(12):
+        time.sleep(SILENT_S / 8)
         instance.report_engine_event("on it", held)
         assert launcher.check_run_worker_health(held).status is WorkerStatus.RUNNING
     assert after_silence(instance, [held]) == [True]
