@@ -143,9 +143,8 @@ def _materialize(
     rest = iter(_partitions(context, table))
     while keys := list(islice(rest, CHUNK)):
         tags = staleness.input_tags(context.instance, table, engine.graph, keys)
-        outcomes = list(
-            engine.materialize(table.name, keys, run_id=lease_owner(context.run.run_id, table.name), force=force)
-        )
+        owner = lease_owner(context.run.run_id, table.name)
+        outcomes = list(engine.materialize(table.name, keys, run_id=owner, force=force))
         if on_outcome is not None:
             for outcome in outcomes:
                 on_outcome(table, outcome)
