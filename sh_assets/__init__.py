@@ -12,7 +12,8 @@ with (``sh_defs``). Invariant: Dagster's event log mirrors the ledger and is nev
       wording.py        what people read: sentences on checks, why a run failed
       dagster_private.py  everything not public in Dagster that this project touches, except
       dagster_events.py   writing many events at once, and
-      dagster_runs.py   runs: made in this process, queued and launched by the daemon, given up when they are dead, and
+      dagster_runs.py   runs: made in this process, queued and launched by the daemon, given up when they are dead
+        dagster_health.py when that is: what is noted of a run, its code server, its signs of life, and
         processes.py      processes of this machine: whether one that had a number is still there
       dagster_daemon.py   the daemon: looks round more often
     flights/            the demo's tables; like any user's domain they know nothing of Dagster

@@ -13,6 +13,7 @@ from pathlib import Path
 import dagster as dg
 
 from sh_assets import staleness, telling, wording
+from sh_assets.dagster_health import LEASES_TAG, lease_owner
 from sh_assets.dagster_private import let_downstream_run
 from sh_assets.describing import describe_checks, describe_feed, describe_table
 from sh_core.errors import RollbackError
@@ -80,6 +81,7 @@ def _asset(table: Table, spec: dg.AssetSpec, on_outcome: OnOutcome | None) -> dg
         can_subset=True,  # checks can be deselected, and run alone
         backfill_policy=dg.BackfillPolicy.single_run(),
         required_resource_keys={ENGINE},
+        op_tags={LEASES_TAG: "true"},
     )
     def body(context: dg.AssetExecutionContext, config: Request):  # noqa: ANN202  # Dagster reads the annotation
         engine: Engine = getattr(context.resources, ENGINE)
@@ -117,7 +119,7 @@ def _roll_back(
         raise dg.Failure(said, allow_retries=False)
     tags = staleness.input_tags(context.instance, table, engine.graph, keys)
     try:
-        outcome = engine.rollback(table.name, keys[0], wish, run_id=f"{context.run.run_id}:{table.name}")
+        outcome = engine.rollback(table.name, keys[0], wish, run_id=lease_owner(context.run.run_id, table.name))
     except RollbackError as refused:
         raise dg.Failure(str(refused), allow_retries=False) from None
     if on_outcome is not None:
@@ -141,7 +143,8 @@ def _materialize(
     rest = iter(_partitions(context, table))
     while keys := list(islice(rest, CHUNK)):
         tags = staleness.input_tags(context.instance, table, engine.graph, keys)
-        outcomes = list(engine.materialize(table.name, keys, run_id=f"{context.run.run_id}:{table.name}", force=force))
+        owner = lease_owner(context.run.run_id, table.name)
+        outcomes = list(engine.materialize(table.name, keys, run_id=owner, force=force))
         if on_outcome is not None:
             for outcome in outcomes:
                 on_outcome(table, outcome)

@@ -1,7 +1,7 @@
 """Dagster's daemon, which here looks round more often and gives up dead runs earlier.
 
 Belongs here: what is changed of the daemon, each with its reason. Does not belong here: how often (``sh_defs.daemon``),
-when a run is dead (``dagster_runs``). Invariant: Dagster's own daemon does the same, only later.
+when a run is dead (``dagster_health``). Invariant: Dagster's own daemon does the same, only later.
 """
 
 import logging

@@ -1,9 +1,10 @@
 """The parts of Dagster that are not public and that this project cannot do without.
 
 Belongs here: every use of a name below ``dagster._core`` and of undocumented behaviour, each with its reason, but for
-writing many events at once (``dagster_events``), runs (``dagster_runs``) and the daemon (``dagster_daemon``). Does not
-belong here: anything that the public API can do. Invariant: ``tests/graph/test_dagster_private.py`` fails when a
-release of Dagster changes one of them; the release is pinned in ``pyproject.toml``.
+writing many events at once (``dagster_events``), runs (``dagster_runs``, ``dagster_health``) and the daemon
+(``dagster_daemon``). Does not belong here: anything that the public API can do. Invariant:
+``tests/graph/test_dagster_private.py`` fails when a release of Dagster changes one of them; the release is pinned in
+``pyproject.toml``.
 """
 
 import logging

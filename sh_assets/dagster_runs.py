@@ -1,19 +1,14 @@
 """Runs: made in this process, queued and launched by the daemon, and given up when their process is gone.
 
 Belongs here: the private parts of Dagster that runs are made and watched with, each with its reason. Does not belong
-here: what a run does (``build``), cutting a wish into runs (``sh_defs.running``), processes as such (``processes``),
-other private parts (``dagster_private``). Invariant: a run is given up only if it is known to be dead: its process, of
-this machine, is there no more, nor anybody who could still start one; or its code server says that it has no such run.
+here: what a run does (``build``), cutting a wish into runs (``sh_defs.running``), when a run is dead
+(``dagster_health``), other private parts (``dagster_private``). Invariant: a run that is not dead is never given up.
 
 A process that is killed cannot say so, and its runs are "started" for ever: what they were to materialize would count
 as in progress.
 """
 
-import json
-import os
-import socket
-import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -30,31 +25,25 @@ from dagster._core.remote_representation.code_location import GrpcServerCodeLoca
 from dagster._core.run_coordinator import QueuedRunCoordinator
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._core.storage.noop_compute_log_manager import NoOpComputeLogManager
-from dagster._core.storage.tags import GRPC_INFO_TAG
 from dagster._core.types.loadable_target_origin import LoadableTargetOrigin
 from dagster._grpc.client import DagsterGrpcClient
-from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionResult
-from dagster._serdes import ConfigurableClassData, deserialize_value
+from dagster._serdes import ConfigurableClassData
 from typing_extensions import override
 
 from sh_assets.dagster_events import one_transaction
-from sh_assets.processes import process_lives, session_behind, session_lives
+from sh_assets.dagster_health import (
+    PATIENCE_S,
+    Signs,
+    code_server_has,
+    own_process,
+    process_of_run_lives,
+    tags_at_launch,
+    tags_of_own,
+)
 from sh_resources import settings
-
-HOST_TAG = "selfheal/host"
-"""Run tag: the machine that the run's process is on."""
-
-PROCESS_TAG = "selfheal/process"
-"""Run tag of a run without a code server: the number of its process."""
-
-STARTERS_TAG = "selfheal/starters"
-"""Run tag: who may start the run's process, until it is there: see ``_Starters``."""
 
 _REPOSITORY = "__repository__"
 _SILENT_CONSOLE = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
-
-_PATIENCE_S = 10
-"""How long a code server may take to say which runs it has."""
 
 
 # ---- runs in this process
@@ -122,7 +111,7 @@ def run_here(
             job,
             asset_selection=frozenset({asset}),
             run_config={**_SILENT_CONSOLE, **(_of_step(asset, config) if config else {})},
-            tags={**tags, HOST_TAG: socket.gethostname(), PROCESS_TAG: str(os.getpid())},
+            tags={**tags, **tags_of_own()},
             remote_job_origin=origin,
         )
     for _ in execute_run_iterator(InMemoryJob(job), run, instance):
@@ -157,8 +146,8 @@ def give_up_dead_runs(instance: dg.DagsterInstance) -> list[str]:
     Returns:
         Ids of those runs.
     """
-    left = dg.RunsFilter(statuses=NOT_FINISHED_STATUSES, tags={HOST_TAG: socket.gethostname()})
-    dead = [run for run in instance.get_runs(left) if _own_process(run) and not _lives_here(instance, run)]
+    left = instance.get_runs(dg.RunsFilter(statuses=NOT_FINISHED_STATUSES))
+    dead = [run for run in left if own_process(run) and process_of_run_lives(instance, run) is False]
     for run in dead:
         instance.report_run_failed(run, f"Given up: {_GONE}.")
     return [run.run_id for run in dead]
@@ -201,8 +190,14 @@ class Launcher(DefaultRunLauncher):
 
     A run on this machine lives as long as its process, whichever code server started it: after "Reload definitions" the
     new one does not know the runs that the old one goes on with. Before it has said which process it has, it lives as
-    long as anybody does who may start one. Of a run elsewhere its code server is asked.
+    long as anybody does who may start one. Of a run elsewhere its code server is asked. Where that cannot say either, a
+    run lives as long as it gives signs of life (``dagster_health``).
     """
+
+    def __init__(self, inst_data: ConfigurableClassData | None = None) -> None:
+        """Have noted no sign of any run yet."""
+        super().__init__(inst_data)
+        self._signs = Signs()
 
     @property
     @override
@@ -219,12 +214,9 @@ class Launcher(DefaultRunLauncher):
                 nobody may ask again.
         """
         client = _code_server(context)
-        client.get_server_id(timeout=_PATIENCE_S)
-        tags = {HOST_TAG: socket.gethostname()}
-        session = session_behind(client.socket) if client.socket else None
-        if session is not None:
-            tags[STARTERS_TAG] = _Starters(context.dagster_run.run_id, os.getpid(), session, time.time()).as_tag()
-        self._instance.add_run_tags(context.dagster_run.run_id, tags)
+        server_id = client.get_server_id(timeout=PATIENCE_S)
+        run_id = context.dagster_run.run_id
+        self._instance.add_run_tags(run_id, tags_at_launch(run_id, client, server_id))
         try:
             super().launch_run(context)
         except DagsterUserCodeUnreachableError as error:
@@ -233,20 +225,16 @@ class Launcher(DefaultRunLauncher):
 
     @override
     def check_run_worker_health(self, run: dg.DagsterRun) -> CheckRunHealthResult:
-        if _is_here(run):
-            return _RUNNING if _lives_here(self._instance, run) else _dead(_GONE)
+        lives = process_of_run_lives(self._instance, run)
+        if lives is not None:
+            return _RUNNING if lives else _dead(_GONE)
         client = self._get_grpc_client_for_termination(run.run_id)
-        if client is None:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "it runs on another machine: nobody can tell")
-        if run.status is not dg.DagsterRunStatus.STARTED:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "its code server may not know it yet")
-        try:
-            answer = client.can_cancel_execution(CanCancelExecutionRequest(run_id=run.run_id), timeout=_PATIENCE_S)
-        except DagsterUserCodeUnreachableError:
-            return CheckRunHealthResult(WorkerStatus.RUNNING, "its code server does not answer, and may come back")
-        if deserialize_value(answer, CanCancelExecutionResult).can_cancel:
-            return _RUNNING
-        return _dead("its code server was started anew, and has no such run")
+        has = code_server_has(client, run) if client is not None else None
+        if has is not None:
+            return _RUNNING if has else _dead("its code server has no such run")
+        if self._signs.are_missing(self._instance, run):
+            return _dead("nobody can tell whether it lives, and it has been silent for too long and holds no lease")
+        return CheckRunHealthResult(WorkerStatus.RUNNING, "nobody can tell whether it lives")
 
 
 _RUNNING = CheckRunHealthResult(WorkerStatus.RUNNING)
@@ -256,35 +244,6 @@ _GONE = "its process is gone"
 
 def _dead(why: str) -> CheckRunHealthResult:
     return CheckRunHealthResult(WorkerStatus.NOT_FOUND, why)
-
-
-@dataclass(frozen=True)
-class _Starters:
-    """Who may start the process of a run, as long as it has none.
-
-    Attributes:
-        run_id: Of the run: whoever executes it again copies its tags to another one.
-        launcher: Process that asks the code server for it.
-        session: Of the code server, and so of the process behind it and of all runs that it starts.
-        asked_s: When they were there (Unix seconds).
-    """
-
-    run_id: str
-    launcher: int
-    session: int
-    asked_s: float
-
-    def as_tag(self) -> str:
-        return json.dumps([self.run_id, self.launcher, self.session, self.asked_s])
-
-    @classmethod
-    def of(cls, run: dg.DagsterRun) -> Self | None:
-        said = run.tags.get(STARTERS_TAG)
-        found = None if said is None else cls(*json.loads(said))
-        return found if found is not None and found.run_id == run.run_id else None
-
-    def live(self) -> bool:
-        return process_lives(self.launcher, self.asked_s) or session_lives(self.session, self.asked_s)
 
 
 def _code_server(context: LaunchRunContext) -> DagsterGrpcClient:
@@ -298,40 +257,3 @@ def _code_server(context: LaunchRunContext) -> DagsterGrpcClient:
         msg = f"code location {location.name} has no code server that could start run {context.dagster_run.run_id}"
         raise DagsterLaunchFailedError(msg)
     return location.client
-
-
-def _own_process(run: dg.DagsterRun) -> str | None:
-    """The process of a run made by ``run_here``. Whoever executes it again copies its tags to another kind of run."""
-    is_copy = run.parent_run_id is not None or GRPC_INFO_TAG in run.tags
-    return None if is_copy else run.tags.get(PROCESS_TAG)
-
-
-def _is_here(run: dg.DagsterRun) -> bool:
-    """Whether the process of a run is on this machine: that of whoever launched it, if its code server has no port."""
-    if run.tags.get(HOST_TAG) != socket.gethostname():
-        return False
-    return _own_process(run) is not None or "socket" in json.loads(run.tags.get(GRPC_INFO_TAG, "{}"))
-
-
-def _lives_here(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
-    """Whether one of the processes that a run has written into its log is there, or may still come to be."""
-    own = _own_process(run)
-    if own is not None:
-        record = instance.get_run_record_by_id(run.run_id)
-        return record is not None and process_lives(int(own), record.create_timestamp.timestamp())
-    seen = list(_processes(instance, run.run_id))
-    if not seen:
-        starters = _Starters.of(run)
-        if starters is None or starters.live():
-            return True
-        seen = list(_processes(instance, run.run_id))  # it may have come to be between the two looks
-    return any(process_lives(pid, seen_s) for pid, seen_s in seen)
-
-
-def _processes(instance: dg.DagsterInstance, run_id: str) -> Iterator[tuple[int, float]]:
-    """Numbers of processes that a run has written into its log, and when (Unix seconds)."""
-    for entry in instance.all_logs(run_id, of_type=dg.DagsterEventType.ENGINE_EVENT):
-        event = entry.dagster_event
-        pid = event.engine_event_data.metadata.get("pid") if event is not None else None
-        if pid is not None:
-            yield int(str(pid.value)), entry.timestamp

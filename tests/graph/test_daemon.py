@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import dagster as dg
 import pytest
 
-from sh_assets.dagster_runs import STARTERS_TAG
+from sh_assets.dagster_health import STARTERS_TAG
 from sh_defs.home import dagster_file
 from tests.daemon import Services, running
 from tests.graph.automated import Files
