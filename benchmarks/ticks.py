@@ -1,8 +1,8 @@
 """What a tick of automation costs: seconds, memory and queries, by the size of the graph and by what has changed.
 
-Belongs here: ticks of the watch on big ledgers (``big``), one process per size. Does not belong here: Dagster's part of
-a tick, and computing what is due. Invariant: what is timed is ``Watch.tick`` alone, on facts that were written before;
-whatever a tick finds stale is settled before the next one, so that each begins with nothing else to do.
+Belongs here: ticks on big ledgers (``big``), one process per size. Does not belong here: computing what is due.
+Invariant: what is timed is ``Watch.tick`` alone, and once all of Dagster's sensor around it, on facts that were written
+before; whatever a tick finds stale is settled before the next one, so that each begins with nothing else to do.
 
     first tick       of a process that remembers nothing: everything is asked of the ledger (a sweep)
     idle             nothing has changed
@@ -11,6 +11,7 @@ whatever a tick finds stale is settled before the next one, so that each begins 
     … published      staged partitions have new content; their readers are found stale
     … settled        those readers were settled since
     register row     one row of the register has changed, which every joined partition looks up
+    idle, sensor     nothing has changed, and Dagster evaluates the condition of every table
 """
 
 import json
@@ -33,6 +34,7 @@ from sh_core.table import Table
 from sh_core.watch import Decision, Watch
 from sh_resources.book import LedgerBook
 from sh_resources.delta_log import DeltaLog
+from sh_resources.settings import load
 
 Results = dict[str, dict[str, dict[str, float]]]
 """Per table to print: per row, per column a figure."""
@@ -40,6 +42,7 @@ Results = dict[str, dict[str, dict[str, float]]]
 SIZES = tuple((tables, days) for days in (365, 3650) for tables in (50, 200, 500))
 CHANGES = (1, 100, 10_000)
 IDLE_TICKS = 100
+SENSOR_TICKS = 5
 MILLION = (275, 4051)
 """Tables and days that make a million partitions."""
 
@@ -114,7 +117,37 @@ def measure(big: Big) -> dict[str, dict[str, float]]:
         big.publish(graph["stg_register"], [WHOLE])
         _settle(meter, turn)
     meter.tick("idle after all", times=IDLE_TICKS)
+    _through_sensor(meter)
     return meter.figures
+
+
+def _through_sensor(meter: Meter) -> None:
+    """An idle tick of the automation sensor in this process, with an empty Dagster storage."""
+    import dagster as dg  # noqa: PLC0415  # the ticks before must not pay for Dagster's memory
+
+    from sh_assets.dagster_private import ask_here  # noqa: PLC0415  # same
+    from sh_assets.deciding import WatchDecider  # noqa: PLC0415  # same
+    from sh_defs.definitions import definitions  # noqa: PLC0415  # same
+
+    big = meter.big
+    settings = load({"SELFHEAL_HOME": str(big.engine.store.root)})
+    began_s = time.perf_counter()
+    defs = definitions(big.graph, settings, decider=WatchDecider(lambda: meter.watch, big.clock))
+    defs.get_repository_def()
+    loaded_ms = 1000 * (time.perf_counter() - began_s)
+    with dg.DagsterInstance.ephemeral() as instance:
+        ask_here(defs, instance)
+        _forget_peak()
+        cpu, start = time.process_time(), time.perf_counter()
+        for _ in range(SENSOR_TICKS):
+            if ask_here(defs, instance):
+                raise AssertionError("something is due")
+        meter.figures["idle, sensor"] = {
+            "ms": 1000 * (time.perf_counter() - start) / SENSOR_TICKS,
+            "CPU ms": 1000 * (time.process_time() - cpu) / SENSOR_TICKS,
+            "peak MB": peak_mb(),
+        }
+    meter.figures["definitions loaded"] = {"ms": loaded_ms}
 
 
 def _change(big: Big, table: Table, keys: list[str]) -> None:
