@@ -3,7 +3,8 @@
 VENV   := .venv
 PY     := $(VENV)/bin/python
 STAMP  := $(VENV)/.installed
-JOBS   ?= 2
+# More than a CI machine has cores: tests with processes of their own wait more than they compute.
+JOBS   ?= 3
 PYTEST  = $(PY) -m pytest
 ARGS   ?=
 

@@ -257,7 +257,7 @@ def test_a_second_one_on_the_same_port_is_refused(dev: Dev, tmp_path: Path) -> N
     assert f"port {dev.port} cannot be used" in done.stderr
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGHUP, signal.SIGKILL])
+@pytest.mark.parametrize("number", [signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.soak), signal.SIGKILL])
 def test_nothing_is_left_of_it(tmp_path: Path, number: signal.Signals) -> None:
     """Not the run that is under way either."""
     short = Dev(tmp_path)

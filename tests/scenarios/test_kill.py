@@ -25,7 +25,7 @@ from sh_resources.publisher import Step
 from tests.little import DAYS, GRAPH, NAMES, deliver, engine_at
 from tests.scenarios.victim import Death, run
 
-SCHEDULES = int(os.environ.get("SELFHEAL_KILL_SCHEDULES", "200"))
+SCHEDULES = int(os.environ.get("SELFHEAL_KILL_SCHEDULES", "100"))
 """Random schedules in this run; ``make soak`` sets more."""
 
 BASE_SEED = int(os.environ.get("SELFHEAL_SEED", "0"))
