@@ -43,6 +43,9 @@ SIZES = tuple((tables, days) for days in (365, 3650) for tables in (50, 200, 500
 CHANGES = (1, 100, 10_000)
 IDLE_TICKS = 100
 SENSOR_TICKS = 5
+AT_ONCE = Policy(most_looks=sys.maxsize)
+"""Whatever a tick has to look at it looks at, and does not leave to the next ones."""
+
 MILLION = (275, 4051)
 """Tables and days that make a million partitions."""
 
@@ -66,7 +69,7 @@ class Meter:
     @classmethod
     def of(cls, big: Big, policy: Policy | None = None) -> "Meter":
         """Begin to count queries and opened Delta logs."""
-        meter = cls(big, Watch(big.graph, LedgerBook(big.engine, big.clock), policy or Policy()))
+        meter = cls(big, Watch(big.graph, LedgerBook(big.engine, big.clock), policy or AT_ONCE))
         event.listen(big.engine.ledger._database._engine, "before_cursor_execute", meter._query)  # noqa: SLF001
         newest = DeltaLog.newest
 
