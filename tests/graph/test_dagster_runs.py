@@ -240,9 +240,11 @@ def test_only_a_run_that_nobody_was_asked_to_start_goes_back_into_the_queue(
         with pytest.raises(DagsterLaunchFailedError, match="has not answered"):  # which it takes for the end
             launcher.launch_run(context)
         tags = instance.get_run_by_id(made.run_id).tags  # type: ignore[union-attr]
-        assert json.loads(tags[STARTERS_TAG])[:3] == [made.run_id, os.getpid(), os.getsid(0)]
+        session = os.getsid(0)  # 0 where it began outside of this container: who may start the run is not known then
+        starters = json.loads(tags[STARTERS_TAG])[:3] if STARTERS_TAG in tags else None
+        assert starters == ([made.run_id, os.getpid(), session] if session else None)
         assert tags[SERVER_TAG] == "it"
-        assert Place.of(tags[HOST_TAG]) == Place.here()
+        assert Place.of(tags[HOST_TAG]) == (Place.here() if session else None)
         assert dying.asked == 1
         # At a port, the code server may be anywhere, and of another one's process nothing is known.
         instance.add_run_tags(made.run_id, {HOST_TAG: HERE})  # of the run that this one is a copy of

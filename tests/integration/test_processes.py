@@ -23,6 +23,9 @@ from sh_assets.processes import Place, process_lives, session_behind, session_li
 
 WEEK_S = 7 * 86400.0
 WAITS_S = 30.0
+HOUR_S = 3600.0
+LINUX = pytest.mark.skipif(sys.platform != "linux", reason="threads have numbers of processes on Linux only")
+ROOT = pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may begin a namespace")
 
 
 @pytest.fixture
@@ -76,18 +79,43 @@ def test_a_session_lives_as_long_as_one_of_its_processes(leader: "subprocess.Pop
 
 
 def test_a_socket_says_whose_session_is_behind_it(tmp_path: Path) -> None:
+    """Not that of this process: in a container whose first process leads none, that has the number 0."""
     place = str(tmp_path / "code.sock")
-    with socket.socket(socket.AF_UNIX) as server:
-        server.bind(place)
+    listening = (
+        f"import socket; s = socket.socket(1); s.bind({place!r}); print(1, flush=True); input();"
+        " s.listen(); print(2, flush=True); input()"
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", listening],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as leader:
+        assert leader.stdin is not None
+        assert leader.stdout is not None
+        assert leader.stdout.readline().strip() == "1"
         assert session_behind(place) is None  # nobody listens
-        server.listen()
-        assert session_behind(place) == os.getsid(0)
+        print(file=leader.stdin, flush=True)
+        assert leader.stdout.readline().strip() == "2"
+        assert session_behind(place) == leader.pid
+        leader.communicate("\n")
     assert session_behind(place) is None
 
 
-LINUX = pytest.mark.skipif(sys.platform != "linux", reason="threads have numbers of processes on Linux only")
-ROOT = pytest.mark.skipif(sys.platform != "linux" or os.geteuid() != 0, reason="only root may begin a namespace")
-HOUR_S = 3600.0
+@ROOT
+def test_a_session_that_began_outside_of_the_container_has_no_number(tmp_path: Path) -> None:
+    """The incident: nothing but 0 is known of it, as of any other from outside, and what is not known is not told."""
+    place = str(tmp_path / "code.sock")
+    code = f"""
+import os, socket
+from sh_assets.processes import session_behind
+with socket.socket(socket.AF_UNIX) as server:
+    server.bind({place!r})
+    server.listen()
+    print(os.getsid(0), session_behind({place!r}))
+"""
+    assert elsewhere("--pid", "--fork", "--mount-proc", code=code).strip() == "0 None"
 
 
 @LINUX
