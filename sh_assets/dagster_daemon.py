@@ -37,9 +37,7 @@ def run_daemon(arguments: Sequence[str], *, sensors_every_s: float, backfills_ev
     sensor.MIN_INTERVAL_LOOP_TIME = sensors_every_s  # type: ignore[assignment]
     run_monitoring.monitor_starting_run = unless_dead(run_monitoring.monitor_starting_run)  # type: ignore[assignment]
     run_monitoring.monitor_canceling_run = unless_dead(run_monitoring.monitor_canceling_run)  # type: ignore[assignment]
-    os.environ.setdefault(
-        "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR", "1"
-    )  # it waits for the code server instead
+    os.environ.setdefault("DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR", "1")  # a backfill waits for the server
     create_dagster_daemon_cli().main(list(arguments), prog_name="dagster-daemon", obj={})
 
 

@@ -23,6 +23,7 @@ from dagster._grpc.types import CanCancelExecutionRequest, CanCancelExecutionRes
 from dagster._serdes import deserialize_value
 from sqlalchemy.exc import ProgrammingError
 
+from sh_assets.dagster_private import job_of
 from sh_assets.processes import SESSIONS_ARE_TOLD, Place, process_lives, session_behind, session_lives
 from sh_core.errors import LedgerError, SettingsError
 from sh_resources import settings
@@ -252,9 +253,8 @@ def _newest_event(instance: dg.DagsterInstance, run: dg.DagsterRun) -> int:
 
 def _gives_signs(instance: dg.DagsterInstance, run: dg.DagsterRun) -> bool:
     """Whether all steps of a run work under leases. Those of other people's assets may be silent for hours."""
-    if run.job_snapshot_id is None or not instance.has_job_snapshot(run.job_snapshot_id):
-        return False
-    steps = instance.get_job_snapshot(run.job_snapshot_id).node_defs_snapshot.op_def_snaps
+    job = job_of(instance, run)
+    steps = job.node_defs_snapshot.op_def_snaps if job is not None else ()
     return bool(steps) and all(LEASES_TAG in step.tags for step in steps)
 
 

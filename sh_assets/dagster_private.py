@@ -24,6 +24,7 @@ from dagster._core.definitions.assets.graph.base_asset_graph import BaseAssetGra
 from dagster._core.definitions.sensor_definition import SensorExecutionData
 from dagster._core.errors import DagsterUserCodeUnreachableError
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
+from dagster._core.snap import JobSnap
 from dagster._core.storage.dagster_run import NOT_FINISHED_STATUSES
 from dagster._grpc.client import DagsterGrpcClient
 from typing_extensions import override
@@ -349,10 +350,17 @@ def assets_of(instance: dg.DagsterInstance, run: dg.DagsterRun, graph: AssetGrap
     """
     if run.asset_selection is not None:
         return run.asset_selection
-    if run.job_snapshot_id is None or not instance.has_job_snapshot(run.job_snapshot_id):
+    job = job_of(instance, run)
+    if job is None:
         return graph.materializable_asset_keys
-    steps = set(instance.get_job_snapshot(run.job_snapshot_id).node_names)
-    return {asset for asset in graph.materializable_asset_keys if asset.to_python_identifier() in steps}
+    return {asset for asset in graph.materializable_asset_keys if asset.to_python_identifier() in job.node_names}
+
+
+def job_of(instance: dg.DagsterInstance, run: dg.DagsterRun) -> JobSnap | None:
+    """The job of a run as it was when the run was made; None if nothing is known of it any more."""
+    if run.job_snapshot_id is None or not instance.has_job_snapshot(run.job_snapshot_id):
+        return None
+    return instance.get_job_snapshot(run.job_snapshot_id)
 
 
 def awaited(instance: dg.DagsterInstance, graph: AssetGraph) -> Iterator[Backfill]:

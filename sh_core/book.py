@@ -16,6 +16,9 @@ from sh_core.suspects import Standing
 Keys = Mapping[str, Collection[str]]
 """Partition keys by table."""
 
+Place = tuple[str, str]
+"""A table and a partition of it."""
+
 
 @dataclass(frozen=True)
 class Tries:
@@ -102,7 +105,7 @@ class Book(Protocol):
     def paused(self) -> Collection[str]:
         """Tables that nothing is to be requested of."""
 
-    def tries(self, wanted: Mapping[tuple[str, str], Stale]) -> Mapping[tuple[str, str], Tries]:
+    def tries(self, wanted: Mapping[Place, Stale]) -> Mapping[Place, Tries]:
         """How often partitions were requested under these traces since they were last settled, if they were."""
 
     def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> int:
@@ -112,7 +115,7 @@ class Book(Protocol):
             A serial of its own: whoever looks at inputs after this looks as of this serial, or a later one.
         """
 
-    def looks(self, places: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], LastLook]:
+    def looks(self, places: Collection[Place]) -> Mapping[Place, LastLook]:
         """How partitions were last looked at; those of which nothing was ever decided are left out.
 
         A run that finds a partition settled has looked at it, too.

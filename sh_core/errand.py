@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from sh_core.book import Book, Changes, Keys, LastLook, Request, Tries
+from sh_core.book import Book, Changes, Keys, LastLook, Place, Request, Tries
 from sh_core.policy import Held, Policy
 from sh_core.staleness import Look, Stale
 from sh_core.suspects import Standing
@@ -53,7 +53,7 @@ class _Relay:
         """Tables that nothing is to be requested of."""
         return self._book.paused()
 
-    def tries(self, wanted: Mapping[tuple[str, str], Stale]) -> Mapping[tuple[str, str], Tries]:
+    def tries(self, wanted: Mapping[Place, Stale]) -> Mapping[Place, Tries]:
         """How often partitions were requested under these traces since they were last settled, if they were."""
         return self._book.tries(wanted)
 
@@ -61,7 +61,7 @@ class _Relay:
         """Note what is being requested, before it is."""
         return self._book.request(requests, by, now_utc)
 
-    def looks(self, places: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], LastLook]:
+    def looks(self, places: Collection[Place]) -> Mapping[Place, LastLook]:
         """How partitions were last looked at; those of which nothing was ever decided are left out."""
         return self._book.looks(places)
 
@@ -145,14 +145,14 @@ class Insisting(_Relay):
         super().__init__(book)
         self._insistence, self._policy, self._now_utc = insistence, policy, now_utc
         self._named = {name: frozenset(keys) for name, keys in insistence.named.items()}
-        self._requested: set[tuple[str, str]] = set()
-        self.overridden: dict[tuple[str, str], Held] = {}
+        self._requested: set[Place] = set()
+        self.overridden: dict[Place, Held] = {}
 
     def paused(self) -> Collection[str]:
         """Tables that nothing is to be requested of."""
         return frozenset(super().paused()) - self._insistence.resumed
 
-    def tries(self, wanted: Mapping[tuple[str, str], Stale]) -> Mapping[tuple[str, str], Tries]:
+    def tries(self, wanted: Mapping[Place, Stale]) -> Mapping[Place, Tries]:
         """How often partitions were requested; what is insisted on and was not requested since was never tried."""
         found = dict(super().tries(wanted))
         for table, key in found.keys() - self._requested:

@@ -20,7 +20,7 @@ from functools import cached_property
 
 import numpy as np
 
-from sh_core.book import Book, Changes, Keys, Request, Tries
+from sh_core.book import Book, Changes, Keys, Place, Request, Tries
 from sh_core.graph import Graph
 from sh_core.links import Flags, Numbers, places
 from sh_core.partitions import Partitions
@@ -28,9 +28,6 @@ from sh_core.policy import Held, Hold, Policy
 from sh_core.staleness import Look, Stale
 from sh_core.suspects import linked, named, serials, standings, suspects
 from sh_core.table import Table
-
-Place = tuple[str, str]
-"""A table and a partition of it."""
 
 Within = Callable[[str, str], bool]
 """Whether a partition of a table is meant."""

@@ -66,7 +66,7 @@ def run_table(
         table.partitions.check(key)
     extra = {FORCE_TAG: "true"} if force else {}
     runs = []
-    for span in _spans(table.partitions, partitions):
+    for span in spans(table.partitions, partitions):
         run = run_here(instance, defs, table_key(table.name), {**_tags(table.partitions, span), **extra}, LOCATION)
         runs.append(Ran(run.run_id, span, run.success))
     return runs
@@ -125,8 +125,8 @@ def _tags(partitions: Partitions, span: Sequence[str]) -> dict[str, str]:
     return {"dagster/asset_partition_range_start": span[0], "dagster/asset_partition_range_end": span[-1]}
 
 
-def _spans(partitions: Partitions, wanted: Collection[str]) -> Iterator[tuple[str, ...]]:
-    """Wanted keys in order, cut where they are not neighbours."""
+def spans(partitions: Partitions, wanted: Collection[str]) -> Iterator[tuple[str, ...]]:
+    """Wanted keys in order, cut where they are not neighbours: each span can be a run."""
     match partitions:
         case Unpartitioned():
             yield from [tuple(wanted)] if wanted else []

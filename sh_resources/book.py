@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sh_core.book import Changes, Keys, LastLook, Request, Tries
+from sh_core.book import Changes, Keys, LastLook, Place, Request, Tries
 from sh_core.errors import DeclarationError, FeedError, StoreError
 from sh_core.graph import Graph
 from sh_core.staleness import Look, Stale
@@ -131,7 +131,7 @@ class LedgerBook:
         """Tables that nothing is to be requested of."""
         return paused(self._engine.graph, self._ledger.requests.pauses())
 
-    def tries(self, wanted: Mapping[tuple[str, str], Stale]) -> Mapping[tuple[str, str], Tries]:
+    def tries(self, wanted: Mapping[Place, Stale]) -> Mapping[Place, Tries]:
         """How often partitions were requested under these traces since they were last settled, if they were."""
         return self._ledger.requests.tries(wanted)
 
@@ -139,7 +139,7 @@ class LedgerBook:
         """Note what is being requested, before it is."""
         return self._ledger.requests.note(requests, by, now_utc)
 
-    def looks(self, places: Collection[tuple[str, str]]) -> Mapping[tuple[str, str], LastLook]:
+    def looks(self, places: Collection[Place]) -> Mapping[Place, LastLook]:
         """How partitions were last looked at; those of which nothing was ever decided are left out."""
         by_table: dict[str, list[str]] = {}
         for table, key in places:

@@ -60,6 +60,11 @@ class FoundFile:
     written_utc: datetime
 
 
+def stem_of(path: str) -> str:
+    """Name of a partition's file without its suffix, as ``PartitionFiles.path_of`` was given it."""
+    return path.rsplit("/", 1)[-1].removesuffix(".parquet")
+
+
 class PartitionFiles:
     """The Parquet files in one table's folder."""
 

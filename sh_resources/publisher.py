@@ -39,6 +39,7 @@ from sh_core.version import Version
 from sh_resources.clock import Clock
 from sh_resources.delta import Change, StillMine, TableState
 from sh_resources.ledger import Ledger
+from sh_resources.partition_files import stem_of
 from sh_resources.quarantine import QUARANTINE_COLUMNS, as_evidence
 from sh_resources.recovery import recover
 from sh_resources.store import Store
@@ -229,7 +230,11 @@ class Publisher:
         now_utc = self._clock.now_utc()
         attempts = {p: self._attempt(claim, p, c, now_utc) for p, c in candidates.items()}
         staged = delta.stage(
-            {p: (_stem(a), candidates[p].judgement.rows) for p, a in attempts.items() if a.action is Action.PUBLISH}
+            {
+                p: (stem_of(a.path or ""), candidates[p].judgement.rows)
+                for p, a in attempts.items()
+                if a.action is Action.PUBLISH
+            }
         )
         self._on_step(Step.STAGED)
         bars = [replace(c.bar, attempt_id=attempts[p].id) for p, c in candidates.items() if c.bar is not None]
@@ -312,11 +317,7 @@ def _evidence(attempt_id: str, candidate: Candidate) -> pl.DataFrame:
 
 def root_of(path: str) -> str:
     """Content root that a published file's name carries."""
-    return path.rsplit("/", 1)[-1].rsplit("-", 1)[0]
-
-
-def _stem(attempt: Attempt) -> str:
-    return (attempt.path or "").rsplit("/", 1)[-1].removesuffix(".parquet")
+    return stem_of(path).rsplit("-", 1)[0]
 
 
 def _outcome(claim: Claim, attempt: Attempt, candidate: Candidate) -> Outcome:

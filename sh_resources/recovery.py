@@ -20,7 +20,7 @@ from sh_core.table import Table
 from sh_core.verdict import Unknown
 from sh_resources.delta import Change, StillMine
 from sh_resources.ledger import Ledger
-from sh_resources.partition_files import DataFile
+from sh_resources.partition_files import DataFile, stem_of
 from sh_resources.store import Store
 
 
@@ -102,4 +102,4 @@ def _restore_evidence(
 
 def _attempt_of(path: str) -> str:
     """The attempt whose evidence a quarantine file is."""
-    return path.rsplit("/", 1)[-1].removesuffix(".parquet").split("-", 1)[0]
+    return stem_of(path).split("-", 1)[0]

@@ -124,7 +124,7 @@ class Registers:
 
     @cached_property
     def _names(self) -> frozenset[str]:
-        return frozenset(given.table for table in self.engine.graph.tables for given in self._lookups(table))
+        return frozenset().union(*map(self.engine.graph.registers, self.engine.graph.tables))
 
     def _lookups(self, table: Table) -> list[Input]:
         sources = self.engine.graph.registers(table)

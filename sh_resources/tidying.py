@@ -30,7 +30,7 @@ from sh_core.table import Table
 from sh_resources.clock import Clock
 from sh_resources.landing import LandingZone
 from sh_resources.ledger import Ledger
-from sh_resources.partition_files import DataFile, FoundFile
+from sh_resources.partition_files import DataFile, FoundFile, stem_of
 from sh_resources.publisher import Publisher, root_of
 from sh_resources.store import Store
 
@@ -219,7 +219,7 @@ class Tidier:
             if f.path not in live
             and f.written_utc <= young
             and decided.get(f.partition, young) <= young
-            and _attempt_of(f.path) not in needed
+            and stem_of(f.path) not in needed
         ]
 
     def _abandoned(self, table: Table) -> list[Removable]:
@@ -266,7 +266,3 @@ def _undecided(table: str, ledger: Ledger) -> set[str]:
 
 def _as_removable(kind: Kind, table: Table, file: FoundFile, snapshot: str = "") -> Removable:
     return Removable(kind, table.name, file.partition, file.path, file.size_bytes, snapshot)
-
-
-def _attempt_of(path: str) -> str:
-    return path.rsplit("/", 1)[-1].removesuffix(".parquet")

@@ -12,7 +12,8 @@
 The ten days begin on a Monday and end in the middle of a week, with a month's end between them.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -354,6 +355,18 @@ def run(engine: Engine, name: str, keys: Sequence[str] | None = None, **options:
 def run_all(engine: Engine) -> dict[str, dict[str, Outcome]]:
     """Materialize every partition of every table; per table the outcomes."""
     return {t.name: run(engine, t.name) for t in engine.graph.tables}
+
+
+@contextmanager
+def nine_of_ten_days(home: Path, clock: Clock) -> Iterator[Engine]:
+    """An engine with nine of ten days, all up to date."""
+    deliver_all(home, D[:9])
+    engine = engine_at(home, clock)
+    run_all(engine)
+    try:
+        yield engine
+    finally:
+        engine.ledger.close()
 
 
 def executed(outcomes: dict[str, Outcome]) -> list[str]:

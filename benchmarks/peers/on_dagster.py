@@ -20,7 +20,7 @@ import hashlib
 import json
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 import dagster as dg
@@ -34,6 +34,7 @@ from benchmarks.peers.plainly import Parquets, compute, content_version, deliver
 from sh_assets.keys import partition_mapping, partition_name, partitions_definition
 from sh_core.partitions import WHOLE, Unpartitioned
 from sh_core.table import Table
+from sh_defs.running import spans
 
 _FIRST_TAG, _LAST_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 
@@ -275,33 +276,20 @@ class OnDagster:
     def _run(self, wanted: Mapping[str, set[str]]) -> None:
         """Run partitions, upstream first."""
         for together in _STAGES:
-            names = [name for name in together if wanted.get(name)]
-            # Per partition the tables to run; neighbours with the same ones can share a run.
-            chosen = {
-                key: tuple(name for name in names if key in wanted[name])
-                for key in sorted({key for name in names for key in wanted[name]})
-            }
-            for keys in self._shared(chosen) if self._variant in RANGES else ([key] for key in chosen):
-                done = self._job.execute_in_process(
-                    instance=self._instance,
-                    asset_selection=[dg.AssetKey(name) for name in chosen[keys[0]]],
-                    tags={} if keys == [WHOLE] else {_FIRST_TAG: keys[0], _LAST_TAG: keys[-1]},
-                )
-                if not done.success:
-                    raise AssertionError(together, keys)
-                self._runs += 1
-
-    def _shared(self, chosen: Mapping[str, tuple[str, ...]]) -> Iterator[list[str]]:
-        """Partitions in spans without gaps of which the same tables are to run."""
-        span: list[str] = []
-        for key, names in chosen.items():
-            every = self._graph[names[0]].partitions.keys()
-            if span and (names != chosen[span[-1]] or every.index(key) != every.index(span[-1]) + 1):
-                yield span
-                span = []
-            span.append(key)
-        if span:
-            yield span
+            chosen: dict[tuple[str, ...], list[str]] = defaultdict(list)  # partitions of which the same tables are run
+            for key in sorted({key for name in together for key in wanted.get(name, ())}):
+                chosen[tuple(name for name in together if key in wanted.get(name, ()))].append(key)
+            for names, keys in chosen.items():
+                ranges = spans(self._graph[names[0]].partitions, keys)
+                for some in ranges if self._variant in RANGES else ((key,) for key in keys):
+                    done = self._job.execute_in_process(
+                        instance=self._instance,
+                        asset_selection=[dg.AssetKey(name) for name in names],
+                        tags={} if some == (WHOLE,) else {_FIRST_TAG: some[0], _LAST_TAG: some[-1]},
+                    )
+                    if not done.success:
+                        raise AssertionError(together, some)
+                    self._runs += 1
 
 
 _STAGES = (

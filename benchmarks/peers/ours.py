@@ -1,7 +1,7 @@
 """This project: its watch decides and its engine runs, tick by tick, until nothing is due.
 
-Belongs here: the loop of the automation without Dagster around it. Does not belong here: Dagster. Invariant: the watch
-starts without a memory, so nothing is known of the change but what a sweep finds out.
+Belongs here: the loop of the automation without Dagster around it. Does not belong here: Dagster (``ours_on_dagster``).
+Invariant: the watch starts without a memory, so nothing is known of the change but what a sweep finds out.
 """
 
 from collections import defaultdict
@@ -24,7 +24,8 @@ class Ours:
     def __init__(self, folder: Path) -> None:
         """Open the state in a folder, new or not."""
         self._graph = chain_in(folder)
-        self._engine = open_engine(load({"SELFHEAL_HOME": str(folder)}), self._graph)
+        self._settings = load({"SELFHEAL_HOME": str(folder)})
+        self._engine = open_engine(self._settings, self._graph)
 
     def build(self) -> None:
         """Make every table."""

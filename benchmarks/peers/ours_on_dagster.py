@@ -10,9 +10,7 @@ from collections import defaultdict
 from contextlib import ExitStack
 from pathlib import Path
 
-import polars as pl
-
-from benchmarks.peers.contending import Done, Stopwatch, chain_in
+from benchmarks.peers.ours import Ours
 from sh_assets.dagster_private import ask_here
 from sh_core.outcome import Outcome, Published
 from sh_core.table import Table
@@ -20,38 +18,18 @@ from sh_defs.definitions import definitions
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.running import run_table
 from sh_resources.clock import SystemClock
-from sh_resources.settings import load
-from sh_resources.wiring import open_engine
 
 
-class OursOnDagster:
-    """A contender."""
+class OursOnDagster(Ours):
+    """The same state, with Dagster's storage beside it."""
 
     def __init__(self, folder: Path) -> None:
-        """Open the state in a folder, new or not, and Dagster's storage beside it."""
+        """Open the state in a folder, new or not."""
         logging.getLogger("dagster").setLevel(logging.ERROR)
-        settings = load({"SELFHEAL_HOME": str(folder)})
-        self._graph = chain_in(folder)
-        self._engine = open_engine(settings, self._graph)
+        super().__init__(folder)
         self._executed: dict[str, list[str]] = defaultdict(list)
-        self._defs = definitions(self._graph, settings, self._note)
-        self._instance = ExitStack().enter_context(dagster_instance(prepare_dagster_home(settings)))
-
-    def build(self) -> None:
-        """Make every table."""
-        self._until_quiet()
-
-    def repair(self) -> Done:
-        """Ask, and run what is due."""
-        watch = Stopwatch()
-        runs, ticks = self._until_quiet()
-        executed = {table: tuple(keys) for table, keys in self._executed.items()}
-        return Done(executed, *watch.read(), runs, ticks)
-
-    def content(self, table: str) -> pl.DataFrame:
-        """What readers see."""
-        found = self._graph[table]
-        return self._engine.store.published(found).select(found.contract.columns).collect()
+        self._defs = definitions(self._graph, self._settings, self._note)
+        self._instance = ExitStack().enter_context(dagster_instance(prepare_dagster_home(self._settings)))
 
     def _note(self, table: Table, outcome: Outcome) -> None:
         match outcome:
@@ -60,13 +38,13 @@ class OursOnDagster:
             case _:
                 raise AssertionError(table.name, outcome)
 
-    def _until_quiet(self) -> tuple[int, int]:
+    def _until_quiet(self) -> tuple[dict[str, tuple[str, ...]], int, int]:
         runs = ticks = 0
         self._engine.take_in(SystemClock().now_utc())
         while True:
             ticks += 1
             asked = {asset.path[0]: keys for asset, keys in ask_here(self._defs, self._instance).items()}
             if not asked:
-                return runs, ticks
+                return {table: tuple(keys) for table, keys in self._executed.items()}, runs, ticks
             for table in (table for table in self._graph.tables if table.name in asked):
                 runs += len(run_table(self._instance, self._defs, table, asked[table.name]))

@@ -17,7 +17,7 @@ from sh_defs.facts.inspecting import partition
 from sh_defs.shown import terminal_tables
 from sh_resources.clock import SystemClock
 from sh_resources.engine import Engine
-from tests.reading import BIKES, GOOD_BIKES, GOOD_RIDES, GRAPH, RIDES, D, deliver, deliver_all, engine_at, run, run_all
+from tests.reading import BIKES, GOOD_BIKES, GOOD_RIDES, GRAPH, RIDES, D, deliver, engine_at, nine_of_ten_days, run
 
 CLOCK = SystemClock()
 WEEK = "2030-01-28"
@@ -27,12 +27,8 @@ LONGER = [(*row[:5], 99) if row[0] == 1 else row for row in GOOD_RIDES]
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    """Nine of ten days, all up to date."""
-    deliver_all(tmp_path, D[:9])
-    engine = engine_at(tmp_path, CLOCK)
-    run_all(engine)
-    yield engine
-    engine.ledger.close()
+    with nine_of_ten_days(tmp_path, CLOCK) as engine:
+        yield engine
 
 
 def show(engine: Engine, table: str, key: str) -> tuple[Facts, list[str]]:

@@ -45,6 +45,7 @@ from tests.reading import (
     deliver,
     deliver_all,
     engine_at,
+    nine_of_ten_days,
     run,
     run_all,
 )
@@ -55,12 +56,8 @@ Facts = dict[str, Any]
 
 @pytest.fixture
 def engine(tmp_path: Path) -> Iterator[Engine]:
-    """Nine of ten days, all up to date."""
-    deliver_all(tmp_path, D[:9])
-    engine = engine_at(tmp_path, CLOCK)
-    run_all(engine)
-    yield engine
-    engine.ledger.close()
+    with nine_of_ten_days(tmp_path, CLOCK) as engine:
+        yield engine
 
 
 def planned(engine: Engine, selection: Selection | None = None) -> Facts:

@@ -39,6 +39,15 @@ def register(engine: Engine, home: Path, bikes: list[tuple[str, str, int]]) -> N
         run(engine, name)
 
 
+def settled_with(home: Path, bikes: list[tuple[str, str, int]]) -> tuple[Engine, LedgerBook]:
+    """Everything delivered and run with this register, and a book that has seen nothing yet."""
+    engine = engine_at(home)
+    deliver_all(home)
+    register(engine, home, bikes)
+    run_all(engine)
+    return engine, book_of(engine)
+
+
 def all_keys(name: str) -> Collection[str]:
     return GRAPH[name].partitions.keys()
 
@@ -124,11 +133,7 @@ def test_a_run_that_saw_a_register_for_a_moment_is_not_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Red when the run noted its serial, blue when it looked, red again now: the partition shows blue."""
-    engine = engine_at(tmp_path)
-    deliver_all(tmp_path)
-    register(engine, tmp_path, RED)
-    run_all(engine)
-    book = book_of(engine)
+    engine, book = settled_with(tmp_path, RED)
     book.standings("stg_bikes")
     seen = engine.ledger.serials.now()
     deliver(tmp_path, RIDES, [(1, "b1", "Bern", "north", "south", 3)], D[0])
@@ -144,11 +149,7 @@ def test_a_run_that_saw_a_register_for_a_moment_is_not_passed_over(
 
 def test_a_look_that_saw_a_register_for_a_moment_is_not_noted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blue when it ran; red, and blue again while it was looked at, and then red: it is not what it was before."""
-    engine = engine_at(tmp_path)
-    deliver_all(tmp_path)
-    register(engine, tmp_path, BLUE)
-    run_all(engine)
-    book = book_of(engine)
+    engine, book = settled_with(tmp_path, BLUE)
     register(engine, tmp_path, RED)
     book.standings("stg_bikes")
     book.changes(engine.ledger.serials.now())
@@ -160,11 +161,7 @@ def test_a_look_that_saw_a_register_for_a_moment_is_not_noted(tmp_path: Path, mo
 
 def test_a_register_whose_old_file_is_gone_is_looked_at_closely(tmp_path: Path) -> None:
     """Tidied away: nobody knows any more what has changed."""
-    engine = engine_at(tmp_path)
-    deliver_all(tmp_path)
-    register(engine, tmp_path, RED)
-    run_all(engine)
-    book = book_of(engine)
+    engine, book = settled_with(tmp_path, RED)
     book.standings("stg_bikes")
     old = engine.ledger.publications.current("stg_bikes")[WHOLE].path
     register(engine, tmp_path, BLUE)
@@ -174,11 +171,7 @@ def test_a_register_whose_old_file_is_gone_is_looked_at_closely(tmp_path: Path) 
 
 def test_a_partition_that_somebody_else_took_away_is_looked_at_closely(tmp_path: Path) -> None:
     """The incident: a table is deleted or restored, a sweep finds it, and all is called well as no register changed."""
-    engine = engine_at(tmp_path)
-    deliver_all(tmp_path)
-    register(engine, tmp_path, RED)
-    run_all(engine)
-    book = book_of(engine)
+    engine, book = settled_with(tmp_path, RED)
     assert set(all_keys(READER)) == book.look(READER, all_keys(READER)).settled
     shutil.rmtree(engine.store.table(GRAPH[READER]).folder)
     astray = book.astray(READER)
