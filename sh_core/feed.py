@@ -10,6 +10,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from sh_core.due import Due, refuse_due
 from sh_core.errors import DeclarationError, refuse_other_kinds
 from sh_core.formats import Csv, Format
 from sh_core.partitions import KINDS, WHOLE, Dimension, Multi, Partitions, Static, Unpartitioned
@@ -37,6 +38,7 @@ class Feed:
         pii: Columns that identify a person or what is theirs; masked wherever rows are shown.
         max_bytes: Largest file that is read, in bytes, as delivered and again as unpacked; a larger one is archived and
             withheld. What is read is held in memory, several times over.
+        due: When a partition's file is owed; None where the vendor has promised no time. Nothing is late then.
     """
 
     name: str
@@ -49,6 +51,7 @@ class Feed:
     max_unparsable: float = 0.05
     pii: frozenset[str] = frozenset()
     max_bytes: int = 512 * 2**20
+    due: Due | None = None
 
     def __post_init__(self) -> None:
         """Refuse a declaration that could not name its files or rows."""
@@ -75,6 +78,9 @@ class Feed:
             unknown = ", ".join(sorted(self.pii - set(self.columns)))
             msg = f"feed {self.name}: pii names {unknown}, which is no column of it"
             raise DeclarationError(msg)
+        why = refuse_due(self.due, self.partitions)
+        if why is not None:
+            raise DeclarationError(f"feed {self.name}: {why}")
         reserved = [c for c in self.columns if c.startswith("_") or c in self.partitions.columns]
         if reserved:
             msg = f"feed {self.name}: {', '.join(reserved)}: such column names are reserved for the framework"
