@@ -8,7 +8,7 @@ is lost and one that comes twice change nothing.
 A table's deadline is the one it was given, or else the latest of everything that it reads: nobody can have it earlier.
 """
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
@@ -129,6 +129,10 @@ class Deadlines:
     def overdue(self, arrived: Arrived, now_utc: datetime) -> dict[str, dict[str, Overdue]]:
         """Files that should have arrived by now and have not, by feed and partition key.
 
+        A vendor owes files from the first one on that it ever delivered: whoever declares a feed that begins years ago,
+        and has the files of last month, is not told of all the others. Of one that never delivered it is the last file
+        that is overdue.
+
         Args:
             arrived: Asked about those only that are past their deadline.
             now_utc: Current time.
@@ -143,10 +147,18 @@ class Deadlines:
             today = micros(self.calendar(now_utc))
             passed = [keys[at] for at in np.flatnonzero((late > NEVER) & (late <= today)).tolist()]
             there = set(arrived(feed.name, passed)) if passed else set()
-            missing = {key: overdue for key in passed if key not in there and (overdue := expected(feed, key))}
+            missing = {key: owed for key in _since_first(passed, there) if (owed := expected(feed, key)) is not None}
             if missing:
                 found[feed.name] = missing
         return found
+
+
+def _since_first(passed: Sequence[str], there: Collection[str]) -> list[str]:
+    """Those past their deadline that are not there, from the first one on that is."""
+    if not there:
+        return list(passed[-1:])
+    first = next(at for at, key in enumerate(passed) if key in there)
+    return [key for key in passed[first:] if key not in there]
 
 
 def expected(feed: Feed, key: str) -> Overdue | None:

@@ -72,6 +72,7 @@ class Watch:
     _late_then: tuple[int, ...] = ()
     _stale: dict[str, dict[str, Stale]] = field(default_factory=dict)
     _unlooked: dict[str, set[str]] = field(default_factory=dict)
+    _without: dict[str, set[str]] = field(default_factory=dict)
     _compared: int = 0
     _waits_since: dict[Place, datetime] = field(default_factory=dict)
     _tried: dict[Place, tuple[str, Tries | None]] = field(default_factory=dict)
@@ -197,6 +198,8 @@ class Watch:
         for table in self.graph.tables:
             if table.feed is not None and table.feed.name in changes.arrived:
                 found.setdefault(table.name, set()).update(changes.arrived[table.feed.name])
+            if table.name in flags:  # something earlier may stand in for them now
+                found.setdefault(table.name, set()).update(self._without.get(table.name, ()))
             for given in table.reads:
                 if given.table in flags:
                     reading = linked(table, given, self.graph, now_utc).reading(flags[given.table])
@@ -215,10 +218,13 @@ class Watch:
             look = self.book.look(table.name, keys) if keys else Look()
             self._unlooked[table.name] = set(later)  # not before: where the ledger fails, the next tick looks
             left -= len(keys)
-            remembered = self._stale.setdefault(table.name, {})
+            remembered, without = self._stale.setdefault(table.name, {}), self._without.setdefault(table.name, set())
             for key in keys:
                 remembered.pop(key, None)
             remembered.update(look.stale)
+            without.difference_update(keys)
+            if table.if_late is not None:
+                without.update(look.waiting)
         return self.policy.most_looks - left
 
     # ---- what is decided

@@ -139,6 +139,11 @@ class ReplayCalendar:
         temporary.write_text(json.dumps({"now_utc": now_utc.astimezone(UTC).isoformat()}))
         temporary.replace(self._file)
 
+    def forward(self, now_utc: datetime) -> None:
+        """Let it be that time for vendors, unless it is later already: two replays do not set each other back."""
+        if not self._file.exists() or self.at(now_utc) < now_utc:
+            self.put(now_utc)
+
     def release(self) -> None:
         """Let it be the clock's time again."""
         self._file.unlink(missing_ok=True)
