@@ -21,6 +21,7 @@ from sh_assets.flights.feeds import FLIGHT_FEEDS
 from sh_assets.flights.zones import NEW_YORK
 from sh_core.graph import Graph
 from sh_core.outcome import Withheld
+from sh_defs.facts.report import feed_accounts
 from sh_drills.replay import DAILY_FEEDS, Replay, land, morning_after
 from tests.late import Shop
 
@@ -133,6 +134,9 @@ def test_an_hour_late(airline: Airline, on_time: Mapping[date, Mapping[tuple[str
     stood_in = airline.heal()
     assert stood_in == reading()
     assert airline.marks() == reading()
+    accounts = {a.feed: a.rows for a in feed_accounts(GRAPH, airline.engine.ledger)}
+    assert {feed for feed, rows in accounts.items() if rows.pending} == {"flights_ewr", "flights_lga"}
+    assert sum(rows.missing for rows in accounts.values()) == 0
     airline.until(in_new_york(DAY + timedelta(days=1), 7))
     repaired = airline.deliver()
     assert repaired == {f"raw_{JFK.name}": [KEY], **reading(), "feat_departure_delay": [KEY]}

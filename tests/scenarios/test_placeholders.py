@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from sh_core.outcome import Published
+from sh_defs.facts.report import feed_accounts
 from tests.late import (
     GRAPH,
     MONDAY,
@@ -182,3 +183,18 @@ def test_a_contract_that_the_placeholder_breaks_withholds_it(shop: Shop) -> None
     assert isinstance(outcome, Published)
     assert outcome.version.marks == (f"stg_sales[{TUESDAY}] from {MONDAY}",)
     assert GRAPH.marked == {"stg_sales", "mart_sales", "mart_trend", "mart_rate"}
+
+
+def test_every_delivered_row_is_accounted_for_while_something_stands_in(shop: Shop) -> None:
+    """Rows that stand in were delivered once, on another day: they count for nothing."""
+    shop.until(at(WEDNESDAY, 12))
+    shop.heal()
+
+    def told() -> tuple[int, int, int, int]:
+        (of,) = (a.rows for a in feed_accounts(GRAPH, shop.engine.ledger) if a.feed == SALES.name)
+        return of.arrived, of.published, of.pending, of.missing
+
+    assert told() == (2, 2, 0, 0)
+    shop.land(SALES, TUESDAY, sales(TUESDAY, 1, 2, 3))
+    shop.heal()
+    assert told() == (5, 5, 0, 0)
