@@ -58,8 +58,8 @@ class Deadlines:
 
     Attributes:
         graph: The tables.
-        calendar: What day and time it is for vendors when it is a given time here. The same, unless somebody replays
-            what happened earlier (``sh_resources.clock``).
+        calendar: What day and time it is for vendors when it is a given time here, or there already. The same, unless
+            somebody replays what happened earlier (``sh_resources.clock``).
     """
 
     graph: Graph

@@ -40,8 +40,8 @@ from sh_resources.wiring import new_id, open_engine
 
 OWNER = "team:test"
 BERLIN = "Europe/Berlin"
-DAYS = Daily(date(2030, 3, 4))
-MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY, SATURDAY, SUNDAY = (f"2030-03-{day}" for day in range(25, 32))
+DAYS = Daily(date(2024, 3, 4))
+MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY, SATURDAY, SUNDAY = (f"2024-03-{day}" for day in range(25, 32))
 """The clocks of Berlin are put forward in the night to Sunday."""
 
 SALES = Feed(
