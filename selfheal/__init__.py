@@ -9,6 +9,7 @@ meaning; where it comes from is this project's own business.
 
 from sh_core.columns import PASSED_ON
 from sh_core.contract import Contract, Reference, Split, TableRule, Utc, Withhold, field
+from sh_core.deliveries import Several
 from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
 from sh_core.formats import Csv, JsonLines, Parquet
@@ -40,6 +41,7 @@ __all__ = [
     "Partial",
     "Reference",
     "Required",
+    "Several",
     "Split",
     "Static",
     "Station",

@@ -9,8 +9,9 @@ import re
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from sh_core.deliveries import Several
 from sh_core.errors import DeclarationError, refuse_other_kinds
-from sh_core.file_names import FileNames, Named
+from sh_core.file_names import PART, VERSION, FileNames, Named
 from sh_core.formats import Csv, Format
 from sh_core.partitions import KINDS, Multi, Partitions, Static, Unpartitioned
 
@@ -34,6 +35,9 @@ class Feed:
         pii: Columns that identify a person or what is theirs; masked wherever rows are shown.
         max_bytes: Largest file that is read, in bytes, as delivered and again as unpacked; a larger one is archived and
             withheld. What is read is held in memory, several times over.
+        version_column: Column whose greatest value is the version of a file, where names do not say it: numbers by
+            their value, anything else by its letters, as time stamps of one format are ordered.
+        several: What several files for one partition mean.
     """
 
     name: str
@@ -46,6 +50,8 @@ class Feed:
     max_unparsable: float = 0.05
     pii: frozenset[str] = frozenset()
     max_bytes: int = 512 * 2**20
+    version_column: str | None = None
+    several: Several = Several.LATEST
 
     def __post_init__(self) -> None:
         """Refuse a declaration that could not name its files or rows."""
@@ -59,6 +65,7 @@ class Feed:
                 "partitions": (self.partitions, Partitions, KINDS),
                 "columns": (self.columns, tuple, "a tuple of names, ('branch', 'item')"),
                 "pii": (self.pii, frozenset, "a frozenset of columns, frozenset({'reader'})"),
+                "several": (self.several, Several, "one of Several.LATEST, .APPEND, .HOLD"),
             },
         )
         _ = self._names  # refuses a name that does not say which partition a file is of
@@ -77,6 +84,24 @@ class Feed:
             msg = f"feed {self.name}: {', '.join(reserved)}: such column names are reserved for the framework"
             raise DeclarationError(msg)
 
+        self._refuse_several()
+
+    def _refuse_several(self) -> None:
+        """Refuse a feed of which nobody could say in which order its files follow each other."""
+        if self.version_column is not None:
+            if self.version_column not in self.columns:
+                msg = f"feed {self.name}: version_column {self.version_column!r} is no column of it"
+                raise DeclarationError(msg)
+            if VERSION in self._names.open:
+                msg = f"feed {self.name}: a version is in the file's name or in version_column, not in both"
+                raise DeclarationError(msg)
+        if self.several is Several.APPEND and PART not in self._names.open:
+            msg = (
+                f"feed {self.name}: Several.APPEND needs {{{PART}}} in file_name {self.file_name!r}, which tells the "
+                "files of a partition apart: a file that comes again under its part replaces the one before"
+            )
+            raise DeclarationError(msg)
+
     @cached_property
     def _names(self) -> FileNames:
         try:
@@ -86,9 +111,14 @@ class Feed:
             raise DeclarationError(msg) from wrong
 
     @property
+    def is_plain(self) -> bool:
+        """Whether a partition has one file, and the last to arrive is it."""
+        return self.has_one_name and self.version_column is None and self.several is Several.LATEST
+
+    @property
     def has_one_name(self) -> bool:
         """Whether the file of a partition can have but one name: it holds neither a version nor a part."""
-        return self._names.is_one
+        return not self._names.open
 
     @property
     def takes(self) -> str:
@@ -126,3 +156,8 @@ class Feed:
         """The partition that a file name stands for, or None if the name is not one of this feed's."""
         named = self.named(file_name)
         return None if named is None else named.partition
+
+    def part_of(self, file_name: str) -> str:
+        """Which of a partition's files a name stands for; empty unless files are appended."""
+        named = self.named(file_name) if self.several is Several.APPEND else None
+        return (named.part or "") if named is not None else ""
