@@ -38,6 +38,9 @@ class Handed:
 CONSERVES_ROWS = Rule("conserved", Level.TABLE, (), "Each delivered row occurs exactly once")
 IN_PARTITION = Rule("in_partition", Level.TABLE, (), "Every row belongs to the partition that it was computed for")
 _ROW = [FILE, LINE]
+_NAMED = 3
+"""Other partitions that a message names."""
+
 _ID = ["partition", *_ROW]
 
 
@@ -114,17 +117,27 @@ def _strays(
         ]
     )
     strays = rows.filter(pl.col("value").ne_missing(pl.col("own")) & pl.col("value").is_not_null())
-    found = strays.sort(_ROW).group_by("partition").agg(pl.len(), pl.col("value", *_ROW).first())
+    found = (
+        strays.sort(_ROW)
+        .group_by("partition")
+        .agg(pl.len(), pl.col("value").value_counts(sort=True), pl.col(*_ROW).first())
+    )
     return {
-        key: RuleBreach(
-            IN_PARTITION.name,
-            Level.TABLE,
-            1,
-            f"{'1 row has' if count == 1 else f'{count} rows have'} another {column}, e.g. {example}"
-            + ("" if file is None else f" in {file} line {line}"),
-        )
-        for key, count, example, file, line in found.iter_rows()
+        key: RuleBreach(IN_PARTITION.name, Level.TABLE, 1, _belongs(count, column, values, file, line))
+        for key, count, values, file, line in found.iter_rows()
     }
+
+
+def _belongs(count: int, column: str, values: list[dict[str, object]], file: str | None, line: int | None) -> str:
+    """Where rows belong that are not of their partition, most of them first."""
+    rows = "1 row belongs" if count == 1 else f"{count} rows belong"
+    ordered = sorted(values, key=lambda v: (-int(str(v["count"])), str(v["value"])))
+    where = ", ".join(
+        str(v["value"]) if len(ordered) == 1 else f"{v['value']} ({v['count']})" for v in ordered[:_NAMED]
+    )
+    more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
+    place = "" if file is None else f"; the first is {file} line {line}"
+    return f"{rows} to another {column}, {where}{more}{place}"
 
 
 def shares_of(

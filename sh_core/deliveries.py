@@ -76,13 +76,16 @@ Rank = tuple[int, int, str]
 
 
 def rank(version: str | None) -> Rank:
-    """By what versions are compared: none, then numbers by value, then time stamps and other texts by their letters."""
+    """By what versions are compared: none, then numbers by value, then time stamps and other texts by their letters.
+
+    A ``Z`` at the end does not count: 06:00:00Z is before 06:00:00.5Z.
+    """
     if version is None:
         return 0, 0, ""
     if version.isascii() and version.isdigit():
         digits = version.lstrip("0")
         return 1, len(digits), digits
-    return 2, 0, version
+    return 2, 0, version.removesuffix("Z")
 
 
 def greatest(versions: Iterable[str | None]) -> str | None:

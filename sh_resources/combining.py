@@ -79,7 +79,7 @@ def not_accepted(feed: Feed, counting: Sequence[Arrival], held: Sequence[Arrival
     came = "another file has" if len(held) == 1 else f"{len(held)} other files have"
     choose = "" if len(held) == 1 else f" --arrival {held[-1].id}"
     detail = (
-        f"{came} come beside {now.file_name} ({now.size_bytes:,} bytes, arrival {now.id}), with other content: "
-        f"{which}; say selfheal accept {feed.name} '{key}'{choose} to take it instead, or selfheal reject {feed.name} '{key}'"
+        f"{came} come beside {now.file_name} ({now.size_bytes:,} bytes, arrival {now.id}), with other content: {which}"
+        f"; selfheal accept {feed.name} '{key}'{choose} takes it instead, selfheal reject {feed.name} '{key}' does not"
     )
     return (RuleBreach(ACCEPTED, Level.TABLE, 1, detail),)

@@ -8,7 +8,7 @@ those that came too late, each naming the one that was current then, and those t
 """
 
 import json
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -230,18 +230,13 @@ def _record(
     new = [d for d in wave if places[d.chain] is not Place.KNOWN]
     if new:
         before = {d.chain: current[d.chain] for d in new if d.chain in current}
-        kept = _serials(connection, [a.id for a in before.values()])
-        # Where readers need not look again, since nothing that counts has another content, no serial is raised.
-        same = {
-            d.chain: kept[before[d.chain].id]
-            for d in new
-            if d.chain in before and (places[d.chain] is Place.LATE or before[d.chain].sha256 == d.sha256)
-        }
-        serial = tick(connection) if len(same) < len(new) else 0
+        # Where nothing that counts has other content than before, readers need not look again: no serial is raised.
+        silent = {d.chain for d in new if places[d.chain] is Place.LATE or _content(before, d.chain) == d.sha256}
+        serial = tick(connection) if len(silent) < len(new) else 0
         rows = []
         for d in new:
             end = before.get(d.chain)
-            row = _row(feed, d, now, None, same.get(d.chain, serial))
+            row = _row(feed, d, now, None, 0 if d.chain in silent else serial)
             if end is not None:
                 is_at = {Place.CURRENT: "supersedes", Place.LATE: "behind"}.get(places[d.chain])
                 row |= {"held": True} if is_at is None else {is_at: end.id}
@@ -283,12 +278,8 @@ def _known(delivery: Delivery, current: Arrival, chains: _Chains) -> Arrival:
     return next((a for a in reversed(same) if a.version == delivery.version), same[-1])
 
 
-def _serials(connection: Connection, ids: Collection[int]) -> dict[int, int]:
-    return {
-        number: serial
-        for condition in conditions(arrivals.c.id, ids)
-        for number, serial in connection.execute(select(arrivals.c.id, arrivals.c.serial).where(condition))
-    }
+def _content(current: Mapping[_Chain, Arrival], chain: _Chain) -> str | None:
+    return current[chain].sha256 if chain in current else None
 
 
 def _row(feed: str, delivery: Delivery, now: datetime, supersedes: int | None, serial: int) -> dict[str, Any]:

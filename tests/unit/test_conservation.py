@@ -61,7 +61,7 @@ def test_rows_of_another_day_are_found() -> None:
     stray = pl.DataFrame({"date": [date(2030, 1, 2), date(2030, 1, 3)]})
     empty = good.clear()
     found = not_in_partition({ONE: good, TWO: stray, DAYS.keys()[2]: empty}, DAYS)
-    assert {key: breach.detail for key, breach in found.items()} == {TWO: "1 row has another date, e.g. 2030-01-03"}
+    assert {key: breach.detail for key, breach in found.items()} == {TWO: "1 row belongs to another date, 2030-01-03"}
 
 
 def test_the_first_row_of_another_day_is_found_in_its_file() -> None:
@@ -71,7 +71,7 @@ def test_the_first_row_of_another_day_is_found_in_its_file() -> None:
         schema_overrides={"_line": pl.Int64},
     )
     (breach,) = not_in_partition({ONE: rows}, DAYS).values()
-    assert breach.detail == "2 rows have another date, e.g. 2030-01-03 in f/b.csv line 7"
+    assert breach.detail == "2 rows belong to another date, 2030-01-03 (1), 2030-01-05 (1); the first is f/b.csv line 7"
 
 
 def test_each_arrival_is_told_what_became_of_its_rows() -> None:
