@@ -11,7 +11,7 @@ from functools import cached_property
 
 from sh_core.deliveries import Several
 from sh_core.errors import DeclarationError, refuse_other_kinds
-from sh_core.file_names import PART, VERSION, FileNames, Named
+from sh_core.file_names import ANY, PART, VERSION, FileNames, Named
 from sh_core.formats import Csv, Format
 from sh_core.partitions import KINDS, Multi, Partitions, Static, Unpartitioned
 
@@ -140,9 +140,9 @@ class Feed:
         """The file of a partition, for people who wait for it."""
         return f"file {self.expected_file(key)} of feed {self.name}"
 
-    def expected_file(self, key: str) -> str:
-        """Name of the file that should hold a partition, with ``*`` where a version or a part stands."""
-        return self._names.write(key)
+    def expected_file(self, key: str, version: str = ANY, part: str = ANY) -> str:
+        """Name of the file that should hold a partition, with ``*`` for a version and a part that are not given."""
+        return self._names.write(key, version, part)
 
     def prefix(self, key: str) -> str:
         """What the names of all files of a partition begin with; the whole name where there is but one."""
