@@ -84,9 +84,9 @@ class Bench:
         found.partitions.check(partition)
         path = self.home / "landing" / feed / found.expected_file(partition, version, part)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(rows if isinstance(rows, bytes) else written(found, list(rows)))
-        part.replace(path)
+        unfinished = path.with_name(f".{path.name}.part")
+        unfinished.write_bytes(rows if isinstance(rows, bytes) else written(found, list(rows)))
+        unfinished.replace(path)
         return path
 
     def run(self) -> dict[str, dict[str, Outcome]]:

@@ -52,7 +52,9 @@ def delivery(feed: Feed, file: Ingested, modified_ns: int | None) -> Delivery:
 def reads(feed: Feed, counting: Sequence[Arrival], held: Sequence[Arrival] = ()) -> frozenset[Read]:
     """What a raw partition is made of: each file that counts, and that others wait for a person's word."""
     files = {Read(feed.name, a.partition, (), a.sha256, f"part {a.part}" if a.part else "") for a in counting}
-    return frozenset(files | {Read(feed.name, a.partition, (), a.sha256, f"held {a.file_name}") for a in held})
+    return frozenset(
+        files | {Read(feed.name, a.partition, (), a.sha256, f"held {a.file_name} (arrival {a.id})") for a in held}
+    )
 
 
 def read_together(feed: Feed, files: Mapping[str, Sequence[RawFile]]) -> dict[str, list[RawPartition]]:
