@@ -12,7 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from sh_assets import staleness, telling, wording
+from sh_assets import on_time, staleness, telling, wording
 from sh_assets.dagster_health import LEASES_TAG, lease_owner
 from sh_assets.dagster_private import let_downstream_run
 from sh_assets.describing import describe_checks, describe_feed, describe_table
@@ -66,18 +66,23 @@ def build(
         automated: Whether Dagster requests what is due; it takes the sensors of ``automation`` to do so.
 
     Returns:
-        Definitions that need an ``Engine`` as the resource ``engine``.
+        Definitions that need an ``Engine`` as the resource ``engine``. The checks of feeds are in ``checks``.
     """
     feeds = [describe_feed(t.feed) for t in graph.tables if t.feed is not None]
     specs = {t: describe_table(t, graph, folder(t), automated=automated) for t in graph.tables}
-    return [*feeds, *(_asset(table, spec, on_outcome) for table, spec in specs.items())]
+    return [*feeds, *(_asset(table, graph, spec, on_outcome) for table, spec in specs.items())]
 
 
-def _asset(table: Table, spec: dg.AssetSpec, on_outcome: OnOutcome | None) -> dg.AssetsDefinition:
+def checks(graph: Graph) -> list[dg.AssetChecksDefinition]:
+    """Whether the files of feeds are there in time, for each feed that owes them."""
+    return [on_time.check(feed, ENGINE) for feed in graph.feeds if feed.due is not None]
+
+
+def _asset(table: Table, graph: Graph, spec: dg.AssetSpec, on_outcome: OnOutcome | None) -> dg.AssetsDefinition:
     @dg.multi_asset(
         name=table.name,
         specs=[spec],
-        check_specs=describe_checks(table),
+        check_specs=describe_checks(table, graph),
         can_subset=True,  # checks can be deselected, and run alone
         backfill_policy=dg.BackfillPolicy.single_run(),
         required_resource_keys={ENGINE},
@@ -88,6 +93,7 @@ def _asset(table: Table, spec: dg.AssetSpec, on_outcome: OnOutcome | None) -> dg
         if not context.selected_asset_keys:
             told = telling.recorded(_partitions(context, table), table, engine.ledger)
             telling.tell(context, table, told, {}, engine)
+            telling.tell_on_time(context, table, _partitions(context, table), engine)
             return
         to = config.rollback or context.run.tags.get(ROLLBACK_TAG)
         if to:
@@ -125,6 +131,7 @@ def _roll_back(
     if on_outcome is not None:
         on_outcome(table, outcome)
     telling.tell(context, table, telling.settled([outcome], table, engine.ledger), tags, engine)
+    telling.tell_on_time(context, table, keys, engine)
     context.log.info("%s: %s", table.name, wording.word(outcome))
     return wording.not_published([outcome])
 
@@ -150,6 +157,7 @@ def _materialize(
                 on_outcome(table, outcome)
         told = telling.settled(outcomes, table, engine.ledger)
         telling.tell(context, table, told, tags, engine)
+        telling.tell_on_time(context, table, keys, engine)
         counts.update(wording.word(o) for o in outcomes)
         failed += wording.not_published(outcomes)
     context.log.info("%s: %s", table.name, wording.summary(counts))

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import dagster as dg
 
+from sh_assets import on_time
 from sh_assets.automation import due
 from sh_assets.introducing import introduction
 from sh_assets.keys import feed_key, partition_mapping, partitions_definition, table_key, windows
@@ -20,10 +21,14 @@ from sh_core.code_version import code_version
 from sh_core.feed import Feed
 from sh_core.formats import Csv, Format, JsonLines, Parquet
 from sh_core.graph import Graph
+from sh_core.lateness import owed
 from sh_core.table import Table
 from sh_resources.raw import reader_version
 
 _SHORT = 12
+
+PLACEHOLDER = "placeholder"
+"""The check on tables whose content may rest on placeholders."""
 
 LANDING = "landing"
 """Group of all feeds: where the graph begins."""
@@ -53,6 +58,7 @@ def describe_feed(feed: Feed) -> dg.AssetSpec:
         tags={"station": LANDING, **_pii(feed.pii)},
         partitions_def=partitions_definition(feed.partitions),
         metadata={"dagster/column_schema": feed_schema(feed), "file_name": feed.file_name},
+        freshness_policy=on_time.freshness(feed),
     )
 
 
@@ -88,13 +94,13 @@ def describe_table(table: Table, graph: Graph, folder: Path, *, automated: bool 
     )
 
 
-def describe_checks(table: Table) -> list[dg.AssetCheckSpec]:
-    """One check per rule of the contract and partition."""
+def describe_checks(table: Table, graph: Graph) -> list[dg.AssetCheckSpec]:
+    """One check per rule of the contract and partition; beside them whether it is there in time, and is the truth."""
     partitions = partitions_definition(table.partitions)
     with warnings.catch_warnings():
         # Partitioned checks are a preview; the release of Dagster is pinned, and tests hold what we use of them.
         warnings.simplefilter("ignore", dg.PreviewWarning)
-        return [
+        rules = [
             dg.AssetCheckSpec(
                 rule.name,
                 asset=table_key(table.name),
@@ -104,6 +110,12 @@ def describe_checks(table: Table) -> list[dg.AssetCheckSpec]:
             )
             for rule in table.contract.rules
         ]
+        if table.name in graph.marked:
+            said = "Nothing stands in for something that is late."
+            rules.append(
+                dg.AssetCheckSpec(PLACEHOLDER, asset=table_key(table.name), description=said, partitions_def=partitions)
+            )
+    return [*rules, *([on_time.spec(table_key(table.name), table.partitions)] if table.name in owed(graph) else [])]
 
 
 @cache

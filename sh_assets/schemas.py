@@ -14,7 +14,7 @@ import dagster as dg
 import polars as pl
 
 from sh_assets.keys import feed_key, table_key
-from sh_core.columns import LINEAGE
+from sh_core.columns import LINEAGE, STANDS_IN
 from sh_core.contract import PARSE, SCHEMA, Contract
 from sh_core.feed import Feed
 from sh_core.graph import Graph
@@ -55,7 +55,18 @@ def table_schema(table: Table, graph: Graph) -> dg.TableSchema:
             )
             for name, dtype in contract.schema.items()
         ]
+        + ([_STANDS_IN] if table.name in graph.marked else [])
     )
+
+
+_STANDS_IN = dg.TableColumn(
+    STANDS_IN,
+    "Boolean",
+    description=(
+        "Whether the row's partition is, or rests on, a placeholder for something that is late. Filter on it to have "
+        "the truth only; it is the framework's, and no transform reads it."
+    ),
+)
 
 
 def table_lineage(table: Table, graph: Graph) -> dg.TableColumnLineage | None:

@@ -17,7 +17,7 @@ from typing import Any, assert_never
 
 import dagster as dg
 
-from sh_assets import wording
+from sh_assets import on_time, wording
 from sh_assets.dagster_events import one_transaction
 from sh_assets.dagster_private import (
     Target,
@@ -25,6 +25,7 @@ from sh_assets.dagster_private import (
     latest_materializations,
     latest_observations,
 )
+from sh_assets.describing import PLACEHOLDER
 from sh_assets.evidence import TOLD, as_preview, of_breach, of_withheld
 from sh_assets.keys import feed_key, partition_name, partition_tags, table_key
 from sh_assets.staleness import feed_tags
@@ -55,6 +56,7 @@ class Told:
         judged: Rows that were judged; None if that is not known any more.
         facts: Figures for people, for the materialization.
         shares: Row account per arrival that it was computed from.
+        marks: The placeholders that it rests on; none where all of it is real, or it is withheld.
     """
 
     partition: str
@@ -65,6 +67,7 @@ class Told:
     judged: int | None
     facts: Mapping[str, Any]
     shares: Sequence[ArrivalShare]
+    marks: tuple[str, ...] = ()
 
 
 # ---- what there is to tell
@@ -80,7 +83,8 @@ def settled(outcomes: Iterable[Outcome], table: Table, ledger: Ledger) -> list[T
         match outcome:
             case Published(partition=key, attempt_id=attempt, verdict=verdict, version=version):
                 facts = _published(outcome, table)
-                told.append(Told(key, attempt, verdict, version.root, None, outcome.rows_judged, facts, outcome.shares))
+                judged, shares = outcome.rows_judged, outcome.shares
+                told.append(Told(key, attempt, verdict, version.root, None, judged, facts, shares, version.marks))
             case Withheld(partition=key, attempt_id=attempt, verdict=verdict, last_good=root):
                 last_good = None if root is None else _last_good(root, kept.get(key))
                 told.append(Told(key, attempt, verdict, None, last_good, outcome.rows_judged, {}, ()))
@@ -101,16 +105,17 @@ def recorded(partitions: Collection[str], table: Table, ledger: Ledger) -> list[
     told = []
     for key, settlement in ledger.publications.settlements(table.name, partitions).items():
         facts: dict[str, Any] = {}
-        version, last_good, snapshot = None, None, snapshots.get(key)
+        version, last_good, snapshot, marks = None, None, snapshots.get(key), tuple[str, ...]()
         if snapshot is not None and settlement.action is Action.WITHHOLD:
             last_good = _last_good(snapshot.version.root, snapshot)
         elif snapshot is not None:
-            version = snapshot.version.root
+            version, marks = snapshot.version.root, snapshot.version.marks
             facts = _figures(table, snapshot.version.rows, version, settlement.quarantined, settlement.shares)
             facts["executed"] = False
         judged = sum(s.arrived for s in settlement.shares) if settlement.shares else None
         shares = settlement.shares
-        told.append(Told(key, settlement.attempt_id, settlement.verdict, version, last_good, judged, facts, shares))
+        attempt, verdict = settlement.attempt_id, settlement.verdict
+        told.append(Told(key, attempt, verdict, version, last_good, judged, facts, shares, marks))
     return told
 
 
@@ -177,6 +182,14 @@ def tell(
             _tell_withheld(context, table, [t for t in told if t.version is None], engine)
 
 
+def tell_on_time(context: dg.AssetExecutionContext, table: Table, keys: Collection[str], engine: Engine) -> None:
+    """Log whether partitions are there in time, those included of which nothing was judged."""
+    if any(check.name == on_time.CHECK for check in context.selected_asset_check_keys):
+        with one_transaction(context.instance):
+            for evaluation in on_time.of_table(engine, table, keys):
+                context.log_event(evaluation)
+
+
 def _tell_withheld(context: dg.AssetExecutionContext, table: Table, told: Sequence[Told], engine: Engine) -> None:
     """Let the pages of withheld partitions say why, once for each thing there is to say.
 
@@ -238,13 +251,23 @@ def _materialization(
     return dg.AssetMaterialization(
         key,
         partition=partition,
-        metadata={"attempt": told.attempt, **told.facts},
+        metadata={
+            "attempt": told.attempt,
+            **told.facts,
+            **({"placeholder": list(told.marks)} if told.marks else {}),
+        },
         tags={**tags, "dagster/data_version": version, "dagster/data_version_is_user_provided": "true"},
     )
 
 
 def _evaluations(table: Table, told: Told, target: Target | None) -> Iterator[dg.AssetCheckEvaluation]:
-    """One per rule whose result is known; where the gate crashed, that is the crashed rule alone."""
+    """One per rule whose result is known; where the gate crashed, that is the crashed rule alone.
+
+    Of what readers see also whether it is the truth.
+    """
+    if told.version is not None:
+        said = wording.stands_in(told.marks) if told.marks else None
+        yield _evaluation(table, told, target, PLACEHOLDER, said, {"rests_on": list(told.marks)} if said else {})
     match told.verdict:
         case Unknown(rule=crashed, cause=cause):
             yield _evaluation(table, told, target, crashed, wording.crashed(cause, told.last_good), {})

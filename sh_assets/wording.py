@@ -17,6 +17,7 @@ from sh_core.outcome import Busy, Fenced, Outcome, Published, Reused, Waiting, W
 from sh_core.records import Action
 from sh_core.table import Table
 from sh_core.verdict import Broken, Held, Level, RuleBreach, Unknown, Verdict
+from sh_resources.on_time import Remark
 
 SHOWN = 3
 """Partitions of each kind, and rows of each rule, that a sentence names; metadata name more."""
@@ -26,6 +27,8 @@ LISTED = 400
 
 LONGEST = 300
 """Characters that a failure gives to one rule; its check says all."""
+
+_MINUTE_S, _HOUR_S, _DAY_S = 60, 3600, 86400
 
 _ADVICE = {
     "withheld": "Their failed checks say what is broken. Correct the delivery or the code, and materialize them again.",
@@ -161,6 +164,37 @@ def _unread(row: Mapping[str, Any]) -> str:
     if not columns:
         return ""
     return ", the line cannot be read" if WHOLE_LINE in columns else f", {', '.join(columns)} cannot be read"
+
+
+def on_time(remark: Remark) -> str:
+    """Whether a partition, or the file for it, was there in time."""
+    due = remark.due_utc or remark.late_utc
+    if due is None:
+        return "Nothing is owed of this partition"
+    waits = f"; it waits for {remark.file_name}" if remark.file_name else ""
+    if remark.came_utc is None:
+        if remark.passed:
+            return f"Not there yet, and not late before {moment(remark.late_utc or due)}"
+        return f"Late: due {moment(due)}{waits}"
+    came = f"There since {moment(remark.came_utc)}"
+    if remark.late_utc is not None and remark.came_utc >= remark.late_utc:
+        return f"{came}, {span(remark.late_by_s)} late: due {moment(due)}"
+    return f"{came}, on time: due {moment(due)}"
+
+
+def stands_in(marks: Sequence[str]) -> str:
+    """Of a partition that rests on placeholders: on which."""
+    first = "; ".join(marks[:SHOWN])
+    more = f"; and {len(marks) - SHOWN:,} more" if len(marks) > SHOWN else ""
+    return f"Not the truth yet. What is late is stood in for: {first}{more}. It is repaired when the truth lands"
+
+
+def span(seconds: float) -> str:
+    """A length of time in the unit that fits, e.g. ``3 h``."""
+    for unit, length in (("days", 2 * _DAY_S), ("h", _HOUR_S), ("min", _MINUTE_S)):
+        if seconds >= length:
+            return f"{seconds / (_DAY_S if unit == 'days' else length):.0f} {unit}"
+    return f"{seconds:.0f} s"
 
 
 def word(outcome: Outcome) -> str:

@@ -8,7 +8,7 @@ is lost and one that comes twice change nothing.
 A table's deadline is the one it was given, or else the latest of everything that it reads: nobody can have it earlier.
 """
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -21,11 +21,14 @@ from sh_core.graph import Graph
 from sh_core.links import Flags, Numbers, declared, places
 from sh_core.partitions import Partitions
 from sh_core.partitions.periods import micros, moment
-from sh_core.suspects import linked
+from sh_core.suspects import linked, named
 from sh_core.table import Table
 
 NEVER = 0
 """In arrays of deadlines: nothing is owed, or not all that is read is declared yet."""
+
+Span = tuple[str, str]
+"""The first and the last of partitions that follow each other."""
 
 Arrived = Callable[[str, Collection[str]], Collection[str]]
 """Of a feed's partitions, those of which anything has arrived, whether or not it was published."""
@@ -181,21 +184,63 @@ def radius(graph: Graph, feed: str, keys: Collection[str], now_utc: datetime) ->
         keys: Partition keys of it.
         now_utc: Up to when periods of sets without end are declared.
     """
-    held: dict[str, Flags] = {}
+    raw = next((t.name for t in graph.tables if t.feed is not None and t.feed.name == feed), None)
+    found = held_up(graph, {} if raw is None else {raw: dict.fromkeys(keys, 1)}, now_utc)
+    return {name: tuple(named(graph[name].partitions, now_utc, numbers > 0)) for name, numbers in found.items()}
+
+
+def held_up(graph: Graph, by: Mapping[str, Mapping[str, int]], now_utc: datetime) -> dict[str, Numbers]:
+    """What is held up by partitions that are not there, and by which of them.
+
+    Args:
+        graph: The tables.
+        by: Per table and partition key a number, at least 1, of whatever is the matter with it. Keys that are not
+            declared at this time hold nothing up.
+        now_utc: Up to when periods of sets without end are declared.
+
+    Returns:
+        Per table that anything of is held up: by place, the greatest number among everything that the partition is made
+        of, itself included; 0 where that is all there.
+    """
+    held: dict[str, Numbers] = {}
     for table in graph.tables:
-        flags = np.zeros(table.partitions.size(now_utc), np.bool_)
-        if table.feed is not None and table.feed.name == feed:
+        numbers = np.zeros(table.partitions.size(now_utc), np.int64)
+        own = by.get(table.name)
+        if own:
             place = places(table.partitions, now_utc)
-            flags[[place[key] for key in keys if key in place]] = True
+            for key, number in own.items():
+                if key in place:
+                    numbers[place[key]] = number
         for given in table.reads:
             if given.table in held:
-                flags |= linked(table, given, graph, now_utc).reading(held[given.table])
-        if flags.any():
-            held[table.name] = flags
-    return {
-        name: tuple(np.asarray(declared(graph[name].partitions, now_utc), object)[flags].tolist())
-        for name, flags in held.items()
-    }
+                of = linked(table, given, graph, now_utc)
+                numbers = np.maximum(numbers, of.newest(held[given.table], none=0))
+        if numbers.any():
+            held[table.name] = numbers
+    return held
+
+
+def spans(partitions: Partitions, flags: Flags, now_utc: datetime) -> list[Span]:
+    """The flagged partitions, those that follow each other as one: the first and the last key.
+
+    Args:
+        partitions: The set.
+        flags: By place.
+        now_utc: Up to when periods of sets without end are declared.
+    """
+    keys = declared(partitions, now_utc)
+    edges = np.flatnonzero(np.diff(np.concatenate(([False], flags, [False])).astype(np.int8)))
+    return [(keys[first], keys[behind - 1]) for first, behind in edges.reshape(-1, 2).tolist()]
+
+
+def owed(graph: Graph) -> frozenset[str]:
+    """Tables that have deadlines: their own, or that of a feed which they are made of."""
+    found = set[str]()
+    for table in graph.tables:
+        of_feed = table.feed is not None and table.feed.due is not None
+        if table.due is not None or of_feed or any(given.table in found for given in table.reads):
+            found.add(table.name)
+    return frozenset(found)
 
 
 def _declared(due: Due, partitions: Partitions, now_utc: datetime) -> Numbers:

@@ -204,20 +204,32 @@ class Settlement:
     settled_utc: datetime
 
 
+class About(StrEnum):
+    """What an incident is about. The same partition can have one of each."""
+
+    CONTENT = "content"
+    """A partition's newest content may not be published."""
+    FILE = "file"
+    """A feed's file is late."""
+    DEADLINE = "deadline"
+    """A partition missed a deadline of its own, and no late file explains it."""
+
+
 @dataclass(frozen=True)
 class IncidentEvent:
     """One thing that happened to an incident.
 
     Attributes:
         at_utc: When.
-        kind: ``opened``, ``seen_again``, ``closed``, ``replaced``.
-        attempt_id: The attempt that caused it.
+        kind: ``opened``, ``seen_again``, ``closed``, ``replaced``; of what is late also ``withdrawn``: it is owed no
+            more.
+        attempt_id: The attempt that caused it; None where something is late.
         detail: Plain JSON values, PII masked.
     """
 
     at_utc: datetime
     kind: str
-    attempt_id: str
+    attempt_id: str | None
     detail: Mapping[str, object]
 
 
@@ -227,13 +239,14 @@ class Incident:
 
     Attributes:
         id: Ledger number.
-        cause_key: What went wrong, without the partition, e.g. ``broken:stg_weather:key__unique``.
-        table: Table it concerns.
+        cause_key: What went wrong, without the partition, e.g. ``broken:stg_weather:key__unique``, ``late:weather``.
+        table: Table it concerns; of a late file, its feed.
         partition: Partition it concerns.
         is_open: Whether it still needs healing.
         opened_utc: When it was opened.
         closed_utc: When it was closed, if it was.
         events: Everything that happened to it, oldest first.
+        about: What it is about.
     """
 
     id: int
@@ -244,3 +257,4 @@ class Incident:
     opened_utc: datetime
     closed_utc: datetime | None
     events: tuple[IncidentEvent, ...] = ()
+    about: About = About.CONTENT

@@ -9,8 +9,9 @@ from functools import cache
 
 import dagster as dg
 
+from sh_assets import on_time
 from sh_assets.automation import Decider, sensors
-from sh_assets.build import ENGINE, OnOutcome, build
+from sh_assets.build import ENGINE, OnOutcome, build, checks
 from sh_assets.deciding import WatchDecider
 from sh_core.graph import Graph
 from sh_core.watch import Watch
@@ -23,6 +24,7 @@ from sh_resources.settings import Settings
 from sh_resources.store import Store
 from sh_resources.wiring import open_engine
 from sh_sensors.arrivals import arrivals
+from sh_sensors.lateness import lateness
 from sh_sensors.recovery import recovery
 from sh_sensors.tidying import tidy, tidying
 
@@ -58,8 +60,15 @@ def definitions(
     tables = [table.name for table in graph.tables]
     return dg.Definitions(
         assets=build(graph, lambda table: store.table(table).folder, on_outcome, automated=True),
+        asset_checks=checks(graph),
         jobs=[tidy],
-        sensors=[arrivals, recovery, tidying, *sensors(tables, decider or WatchDecider(watch, clock))],
+        sensors=[
+            arrivals,
+            recovery,
+            tidying,
+            lateness(on_time.to_report),
+            *sensors(tables, decider or WatchDecider(watch, clock)),
+        ],
         resources={
             ENGINE: dg.ResourceDefinition(lambda _: engine(), description="One per process; holds the ledger open.")
         },

@@ -33,6 +33,7 @@ from sh_core.table import Table
 from sh_core.watch import Decision, Watch
 from sh_defs.declaring import declared_graph, refuse_other_tables
 from sh_defs.definitions import definitions
+from sh_defs.facts.lateness import late
 from sh_defs.facts.report import Report, Run, gather
 from sh_defs.facts.saying import visible
 from sh_defs.healing import decided
@@ -260,13 +261,15 @@ class Update:
             span: Days that were asked for, if they were.
         """
         with self.timed("report"):
+            now_utc = SystemClock().now_utc()
             found = gather(
                 self.engine.graph,
                 self.engine.store,
                 self.engine.ledger,
-                now_utc=SystemClock().now_utc(),
+                now_utc=now_utc,
                 span=span,
                 runs=self.runs,
+                late=late(self.engine, now_utc),
             )
         return replace(found, seconds={**self.seconds, "total": sum(self.seconds.values())})
 

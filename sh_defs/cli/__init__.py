@@ -13,12 +13,12 @@ Imports of the work stand in the commands: Dagster and Polars take seconds to im
     undoing.py   commands that take something back or away: rollback, tidy
     ruling.py    commands that decide about files that are held: accept, reject
     healing.py   commands about what is due: plan, repair, pause, resume, why
-    looking.py   commands that only read it: accounts, tables, show, quarantine
+    looking.py   commands that only read it: accounts, tables, late, show, quarantine
 """
 
 from sh_defs.cli.base import app
 from sh_defs.cli.healing import pause, plan, repair, resume, why
-from sh_defs.cli.looking import accounts, quarantine, show, tables
+from sh_defs.cli.looking import accounts, late, quarantine, show, tables
 from sh_defs.cli.making import demo, dev, recover, report, run
 from sh_defs.cli.ruling import accept, reject
 from sh_defs.cli.undoing import rollback, tidy
@@ -28,7 +28,7 @@ __all__ = ["app"]
 _AS_HELP_LISTS_THEM = (
     *(demo, run, dev),
     *(plan, repair, why, pause, resume),
-    *(report, tables, show, accounts),
+    *(report, tables, late, show, accounts),
     *(accept, reject),
     *(rollback, recover, tidy),
 )

@@ -73,6 +73,29 @@ def tables(as_json: AsJson = False, home: Home = None) -> None:
         terminal_tables.every_table(Console(), facts)
 
 
+def late(as_json: AsJson = False, home: Home = None) -> None:
+    """Show what is late since when, which file is awaited, what that holds up, what stands in, and what is due next.
+
+    Times are those of the calendar that vendors have: the clock's, unless a replay has put it elsewhere.
+
+    **Examples**
+
+    ```
+    selfheal late
+    selfheal late --json | jq '.feeds[].missing[].file'
+    ```
+    """
+    from sh_defs.facts.lateness import late as facts_of
+    from sh_defs.shown import terminal_late
+    from sh_resources.clock import SystemClock
+
+    facts = facts_of(engine_at(home), SystemClock().now_utc())
+    if as_json:
+        _print(facts)
+    else:
+        terminal_late.late(Console(), facts)
+
+
 def show(
     what: Annotated[str, typer.Argument(metavar="TABLE[:PARTITION]", show_default=False)],
     as_json: AsJson = False,

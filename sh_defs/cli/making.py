@@ -136,13 +136,15 @@ def report(as_json: AsJson = False, home: Home = None) -> None:
     xdg-open "$(selfheal report --json | jq -r .html)"
     ```
     """
+    from sh_defs.facts.lateness import late
     from sh_defs.facts.report import gather
     from sh_defs.shown.json_form import write_json
     from sh_defs.shown.page import write_page
     from sh_resources.clock import SystemClock
 
     engine = engine_at(home)
-    found = gather(engine.graph, engine.store, engine.ledger, now_utc=SystemClock().now_utc())
+    now = SystemClock().now_utc()
+    found = gather(engine.graph, engine.store, engine.ledger, now_utc=now, late=late(engine, now))
     page, data = engine.store.root / "report.html", engine.store.root / "report.json"
     write_page(found, page)
     write_json(found, data)

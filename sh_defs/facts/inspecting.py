@@ -13,11 +13,11 @@ import polars as pl
 
 from sh_core.code_version import code_version
 from sh_core.masking import sample
-from sh_core.records import Action, Arrival, ArrivalShare, Incident, Settlement, Snapshot
+from sh_core.records import About, Action, Arrival, ArrivalShare, Incident, Settlement, Snapshot
 from sh_core.table import Table
 from sh_core.trace import Trace
 from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
-from sh_defs.facts import undoing
+from sh_defs.facts import lateness, undoing
 from sh_defs.facts.currency import currency
 from sh_defs.facts.evidence import says
 from sh_defs.facts.pausing import pause_facts
@@ -161,11 +161,14 @@ def partition(engine: Engine, of: Table, key: str, clock: Clock) -> Facts:
         "partition": key,
         "readers_see": _readers_see(
             published=live is not None,
+            marks=snapshot.version.marks if snapshot is not None else (),
             withheld=withheld,
             rolled_back=rolled_back,
             current=current,
         ),
         "currency": current,
+        "deadline": lateness.of_partition(engine, of, key, clock.now_utc()),
+        "placeholder": list(snapshot.version.marks) if snapshot is not None else [],
         "agrees_with_ledger": agree,
         "content": None
         if snapshot is None
@@ -198,7 +201,7 @@ def _awaited(of: Table, key: str, current: Facts) -> list[str]:
     return [] if current["landed"] is not None else current["waiting"]
 
 
-def _readers_see(*, published: bool, withheld: bool, rolled_back: bool, current: Facts) -> str:
+def _readers_see(*, published: bool, marks: Collection[str], withheld: bool, rolled_back: bool, current: Facts) -> str:
     """What readers see; ``newest`` only if nothing is to be computed of it, nor of what it is computed from.
 
     ``unknown``, if that cannot be seen: it may be the newest.
@@ -211,9 +214,9 @@ def _readers_see(*, published: bool, withheld: bool, rolled_back: bool, current:
         return "rolled back"
     if current["stale"] or current["landed"]:
         return "stale"
-    if current["first"]:
-        return "may change"
-    return "unknown" if current["waiting"] else "newest"
+    if marks:
+        return "placeholder"
+    return "may change" if current["first"] else "unknown" if current["waiting"] else "newest"
 
 
 def _first_rows(engine: Engine, of: Table, key: str) -> pl.DataFrame:
@@ -301,9 +304,17 @@ def _incident(incident: Incident) -> Facts:
         "opened_utc": _iso(incident.opened_utc),
         "closed_utc": _iso(incident.closed_utc),
         "events": [
-            {"at_utc": _iso(e.at_utc), "kind": e.kind, "attempt": e.attempt_id, "run": e.detail.get("run_id")}
+            {
+                "at_utc": _iso(e.at_utc),
+                "kind": e.kind,
+                "attempt": e.attempt_id,
+                "run": e.detail.get("run_id"),
+                "late_by_s": e.detail.get("late_by_s"),
+            }
             for e in incident.events
         ],
+        "about": incident.about.value,
+        "says": list(lateness.says(incident)) if incident.about is not About.CONTENT else [],
     }
 
 

@@ -8,17 +8,19 @@ that made it so. Partition keys are sorted text here, whatever they stand for.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from sh_core.accounts import RowAccount
 from sh_core.graph import Graph
-from sh_core.records import Action, Incident, Settlement
+from sh_core.records import About, Action, Incident, Settlement
 from sh_core.table import Station, Table
 from sh_core.verdict import Broken, Level, Unknown
+from sh_defs.facts import lateness
 from sh_defs.facts.evidence import Quarantined, Specimen, by_rule, specimens
 from sh_defs.facts.saying import rule_of, why
-from sh_defs.facts.standings import TableStanding, standings_of
+from sh_defs.facts.standings import TableStanding, marked_in, standings_of
 from sh_resources.ledger import Activity, Ledger
 from sh_resources.ledger.requests import Pause
 from sh_resources.store import Store
@@ -76,7 +78,7 @@ class Fault:
     Attributes:
         incident: The incident.
         says: What is wrong.
-        has_last_good: Whether readers see older content meanwhile.
+        has_last_good: Of withheld content, whether readers see older content meanwhile.
     """
 
     incident: Incident
@@ -121,6 +123,7 @@ class Report:
     runs: tuple[Run, ...]
     seconds: Mapping[str, float]
     pauses: tuple[Pause, ...] = ()
+    late: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def total(self) -> FeedAccount:
@@ -171,6 +174,7 @@ def gather(
     span: Sequence[str] = (),
     runs: Iterable[Run] = (),
     seconds: Mapping[str, float] | None = None,
+    late: Mapping[str, Any] | None = None,
 ) -> Report:
     """Read back everything that the report says.
 
@@ -182,6 +186,7 @@ def gather(
         span: Partition keys that were asked for.
         runs: Runs that were made.
         seconds: How long each part took.
+        late: What is late (``lateness.late``).
     """
     settled = {t.name: ledger.publications.settlements(t.name) for t in graph.tables}
     feeds = feed_accounts(graph, ledger)
@@ -189,7 +194,7 @@ def gather(
     evidence = {t.name: store.quarantined(t) for t in graph.tables}
     quarantined = tuple(q for t in graph.tables for q in by_rule(t, evidence[t.name]))
     delivered = [key for f in feeds for key in f.by_partition]
-    tables = standings_of(graph, store, settled, activity, delivered, now_utc)
+    tables = standings_of(graph, store, settled, activity, delivered, now_utc, marked_in(graph, ledger))
     return Report(
         made_utc=now_utc,
         span=span,
@@ -203,6 +208,7 @@ def gather(
         runs=tuple(runs),
         seconds=dict(seconds or {}),
         pauses=tuple(ledger.requests.pauses()),
+        late=late or {},
     )
 
 
@@ -242,6 +248,9 @@ def _faults(
     told = []
     for incident in ledger.incidents.open():
         name, partition = incident.table, incident.partition
+        if incident.about is not About.CONTENT:
+            told.append(Fault(incident, lateness.says(incident), has_last_good=False))
+            continue
         # A table that is no longer declared may have left one open: nobody judges it any more.
         settlement = settled.get(name, {}).get(partition)
         says = why(settlement.verdict) if settlement is not None else ()

@@ -24,6 +24,8 @@ class Visible(StrEnum):
 
     PUBLISHED = "published"
     """Its newest content."""
+    STANDS_IN = "placeholder"
+    """A placeholder for something late, or what rests on one."""
     MISSING = "missing"
     """Nothing, and nothing was decided: an input, or the delivery, is not there."""
     LAST_GOOD = "last good"
@@ -47,6 +49,7 @@ class TableStanding:
         roots: Content root per published partition.
         visible: What readers see per partition, in order, from the first key that any table knows of to the last.
         published_utc: When new content was last published; None if never.
+        stood_in: Published partitions that are, or rest on, placeholders, in order.
     """
 
     table: str
@@ -59,6 +62,7 @@ class TableStanding:
     roots: Mapping[str, str]
     visible: Mapping[str, Visible]
     published_utc: datetime | None
+    stood_in: tuple[str, ...] = ()
 
     @property
     def total_rows(self) -> int:
@@ -81,7 +85,18 @@ def standings(graph: Graph, store: Store, ledger: Ledger, now_utc: datetime) -> 
     """What readers of every table see, inputs first; partitions without end are counted up to now."""
     settled = {t.name: ledger.publications.settlements(t.name) for t in graph.tables}
     delivered = {key for feed in graph.feeds for key in ledger.arrivals.current(feed.name)}
-    return standings_of(graph, store, settled, ledger.publications.activity(), delivered, now_utc)
+    activity = ledger.publications.activity()
+    return standings_of(graph, store, settled, activity, delivered, now_utc, marked_in(graph, ledger))
+
+
+def marked_in(graph: Graph, ledger: Ledger) -> dict[str, frozenset[str]]:
+    """Partitions that rest on placeholders, for each table that has any."""
+    found = {}
+    for name in sorted(graph.marked):
+        keys = frozenset(key for key, seen in ledger.publications.shown(name).items() if seen.marks)
+        if keys:
+            found[name] = keys
+    return found
 
 
 def standings_of(
@@ -91,6 +106,7 @@ def standings_of(
     activity: Iterable[Activity],
     delivered: Collection[str],
     now_utc: datetime,
+    marked: Mapping[str, Collection[str]],
 ) -> tuple[TableStanding, ...]:
     """What readers of every table see, given what the ledger says.
 
@@ -101,6 +117,7 @@ def standings_of(
         activity: Everything that was ever decided, oldest first.
         delivered: Partition keys of delivered files.
         now_utc: Up to when partitions without end are counted.
+        marked: Per table, partitions that rest on placeholders.
     """
     files = {t.name: store.table(t).state().files for t in graph.tables}
     published = {a.table: a.at_utc for a in activity if a.action is Action.PUBLISH}  # the last one of each stays
@@ -109,6 +126,7 @@ def standings_of(
     found = []
     for table in graph.tables:
         live, decided = files[table.name], settled[table.name]
+        stood_in = frozenset(live).intersection(marked.get(table.name, ()))
         withheld = tuple(sorted(p for p, s in decided.items() if s.action is Action.WITHHOLD))
         keys = tuple(table.partitions.declared(now_utc))
         window = [k for k in keys if not is_date(k) or (dates and dates[0] <= k <= dates[-1])]
@@ -122,8 +140,9 @@ def standings_of(
                 rows={p: file.rows for p, file in sorted(live.items())},
                 quarantined=sum(f.rows for f in store.quarantine(table).state().files.values()),
                 roots={p: root_of(file.path) for p, file in sorted(live.items())},
-                visible={k: _visible(published=k in live, withheld=k in withheld) for k in window},
+                visible={k: _visible(k in live, k in withheld, k in stood_in) for k in window},
                 published_utc=published.get(table.name),
+                stood_in=tuple(sorted(stood_in)),
             )
         )
     return tuple(found)
@@ -137,7 +156,8 @@ def is_date(key: str) -> bool:
         return False
 
 
-def _visible(*, published: bool, withheld: bool) -> Visible:
+def _visible(published: bool, withheld: bool, stood_in: bool) -> Visible:  # noqa: FBT001
     if published:
-        return Visible.LAST_GOOD if withheld else Visible.PUBLISHED
+        there = Visible.STANDS_IN if stood_in else Visible.PUBLISHED
+        return Visible.LAST_GOOD if withheld else there
     return Visible.WITHHELD if withheld else Visible.MISSING

@@ -38,6 +38,7 @@ OUTCOMES = {
 
 VISIBLE = {
     Visible.PUBLISHED: "var(--published)",
+    Visible.STANDS_IN: "var(--duplicates)",
     Visible.MISSING: "var(--nothing)",
     Visible.LAST_GOOD: "var(--pending)",
     Visible.WITHHELD: "var(--wrong)",
@@ -192,7 +193,7 @@ def _strip(standing: TableStanding, whole: tuple[str, str]) -> Iterable[dict[str
         counted = Counter(standing.visible[key] for key in span)
         told = ", ".join(f"{n:,} {what.value}" for what, n in counted.items()) if len(span) > 1 else visible.value
         said = f"{standing.table} {_named(span)}: {told}"
-        edge = 2 if visible in (Visible.LAST_GOOD, Visible.WITHHELD) else 0
+        edge = 2 if visible in (Visible.STANDS_IN, Visible.LAST_GOOD, Visible.WITHHELD) else 0
         yield {"x": start, "x2": end, "table": standing.table, "color": VISIBLE[visible], "edge": edge, "said": said}
 
 

@@ -57,9 +57,11 @@ def as_json(report: Report) -> dict[str, Any]:
                 "opened_utc": f.incident.opened_utc.isoformat(),
                 "says": list(f.says),
                 "has_last_good": f.has_last_good,
+                "about": f.incident.about.value,
             }
             for f in report.faults
         ],
+        "late": dict(report.late),
         "pauses": pause_facts(report.pauses),
         "runs": [{**asdict(r), "seconds": round(r.seconds, 3)} for r in report.runs],
         "seconds": {part: round(s, 3) for part, s in report.seconds.items()},
@@ -104,6 +106,7 @@ def _table_as_json(standing: TableStanding) -> dict[str, Any]:
         "declared": standing.declared,
         "published": len(standing.roots),
         "withheld": list(standing.withheld),
+        "placeholders": list(standing.stood_in),
         "rows": standing.total_rows,
         "quarantined": standing.quarantined,
         "root": standing.root,

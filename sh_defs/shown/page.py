@@ -11,6 +11,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from markupsafe import Markup
 
 from sh_core.accounts import RowAccount
 from sh_core.masking import LONGEST
+from sh_core.records import About
 from sh_core.verdict import Level
 from sh_defs.facts.evidence import Specimen
 from sh_defs.facts.pausing import pause_facts
@@ -27,6 +29,10 @@ from sh_defs.facts.saying import age, count, moment
 from sh_defs.facts.standings import TableStanding, Visible, is_date
 from sh_defs.shown import charts
 from sh_defs.shown.json_form import account_as_json, put, rows_as_json, versions
+from sh_defs.shown.terminal_late import spans
+
+LISTED = 12
+"""Partitions that rest on placeholders that are named per table; report.json has all."""
 
 BREACHES, FAULTS = 7, 6
 """How many broken rules and open incidents the first screen lists: what withholds comes first, then what
@@ -93,6 +99,11 @@ def headline(report: Report) -> Headline:
         tables = sum(bool(t.withheld) for t in report.tables)
         title = f"{count(withheld, 'partition')} of {count(tables, 'table')} withheld"
         return Headline("pending", title, fate)
+    overdue = sum(feed["files"] for feed in report.late.get("feeds", []))
+    if overdue:
+        stood_in = sum(len(t.stood_in) for t in report.tables)
+        meanwhile = f"; {count(stood_in, 'partition')} rest on placeholders" if stood_in else ""
+        return Headline("pending", f"{count(overdue, 'file')} late{meanwhile}", fate)
     if report.total.unread or rows.pending:
         waiting = f"{rows.pending:,} rows" if rows.pending else f"{count(report.total.unread, 'file')}"
         return Headline("pending", f"Nothing is broken; {waiting} wait to be computed", fate)
@@ -136,7 +147,15 @@ def _facts(report: Report) -> Mapping[str, Any]:
         "breaches": [{**vars(b), "percent": _percent(b.rows, most)} for b in breaches[:BREACHES]],
         "more_breaches": max(0, len(breaches) - BREACHES),
         "pauses": pause_facts(report.pauses),
-        "faults": [_fault(f) for f in report.faults[:FAULTS]],
+        "late": [_late(feed) for feed in report.late.get("feeds", [])],
+        "stood_in": sum(len(t.stood_in) for t in tables),
+        "resting": [
+            {"table": t.table, "partitions": len(t.stood_in), "which": ", ".join(t.stood_in[:LISTED])}
+            for t in tables
+            if t.stood_in
+        ],
+        "listed": LISTED,
+        "faults": [_fault(f) for f in sorted(report.faults, key=_is_late)[:FAULTS]],
         "more_faults": max(0, len(report.faults) - FAULTS),
         "chart_outcomes": Markup(charts.outcomes(dated)) if dated else None,  # noqa: S704
         "chart_unpublished": _unpublished(dated),
@@ -159,6 +178,10 @@ def _unpublished(accounts: Mapping[str, RowAccount]) -> Markup | None:
     return Markup(charts.outcomes(accounts, others, height=80))  # noqa: S704  # drawn, and escaped, by vl-convert
 
 
+def _is_late(fault: Fault) -> bool:
+    return fault.incident.about is not About.CONTENT
+
+
 def _fault(fault: Fault) -> Mapping[str, Any]:
     incident = fault.incident
     return {
@@ -168,6 +191,21 @@ def _fault(fault: Fault) -> Mapping[str, Any]:
         "cause": incident.cause_key,
         "says": [_cut(line) for line in fault.says],
         "has_last_good": fault.has_last_good,
+        "is_late": _is_late(fault),
+    }
+
+
+def _late(feed: Mapping[str, Any]) -> Mapping[str, Any]:
+    oldest = feed["missing"][0]
+    tables = {held["table"]: held for held in feed["holds_up"]}
+    return {
+        "feed": feed["feed"],
+        "owner": feed["owner"],
+        "files": feed["files"],
+        "oldest": oldest["file"],
+        "due": moment(datetime.fromisoformat(oldest["due_utc"])),
+        "which": spans(feed["spans"]),
+        "holds_up": [{"table": name, "which": spans(held["spans"])} for name, held in tables.items()],
     }
 
 
@@ -180,6 +218,7 @@ def _table(standing: TableStanding) -> Mapping[str, Any]:
         "published": len(standing.roots),
         "declared": standing.declared,
         "withheld": len(standing.withheld),
+        "stood_in": len(standing.stood_in),
         "rows": standing.total_rows,
         "quarantined": standing.quarantined,
         "last_published": moment(standing.published_utc),

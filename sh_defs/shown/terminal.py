@@ -15,7 +15,7 @@ from rich.markup import escape
 from rich.table import Table as Grid
 
 from sh_core.accounts import RowAccount
-from sh_core.records import Incident
+from sh_core.records import About, Incident
 from sh_defs.facts.evidence import Quarantined, Specimen
 from sh_defs.facts.report import FeedAccount, Report, total_of
 from sh_defs.facts.saying import visible
@@ -74,13 +74,27 @@ def incidents(console: Console, opened: Iterable[Incident]) -> None:
     if not every:
         console.print("\nNo incident is open.")
         return
-    title(console, f"Open incidents ({len(every):,}): what they name is withheld until it is healed")
+    of_content = sum(i.about is About.CONTENT for i in every)
+    late = len(every) - of_content
+    if not late:
+        said = ": what they name is withheld until it is healed"
+    else:
+        said = f": {late:,} about what is late (selfheal late)" + (f", {of_content:,} withheld" if of_content else "")
+    title(console, f"Open incidents ({len(every):,}){said}")
     grid = new_grid("since", "table", "partition", "cause", left=4)
-    for i in every[:INCIDENTS_SHOWN]:
-        grid.add_row(f"{i.opened_utc:%Y-%m-%d %H:%M} UTC", i.table, i.partition, escape(i.cause_key))
+    lines = [(i, i.partition) for i in every if i.about is About.CONTENT]
+    by_cause: dict[tuple[About, str], list[Incident]] = {}
+    for i in every:
+        if i.about is not About.CONTENT:
+            by_cause.setdefault((i.about, i.cause_key), []).append(i)
+    for of in by_cause.values():  # a vendor who is silent for a year takes one line
+        keys = sorted(i.partition for i in of)
+        lines.append((of[0], keys[0] if len(keys) == 1 else f"{len(keys):,} from {keys[0]}"))
+    for i, which in lines[:INCIDENTS_SHOWN]:
+        grid.add_row(f"{i.opened_utc:%Y-%m-%d %H:%M} UTC", i.table, which, escape(i.cause_key))
     console.print(grid)
-    if len(every) > INCIDENTS_SHOWN:
-        console.print(f"  and {len(every) - INCIDENTS_SHOWN:,} more")
+    if len(lines) > INCIDENTS_SHOWN:
+        console.print(f"  and {len(lines) - INCIDENTS_SHOWN:,} more")
 
 
 def specimen(console: Console, example: Specimen) -> None:
@@ -104,7 +118,8 @@ def next_steps(console: Console, home: Path, report: Report) -> None:
     parts = "  ".join(f"{part} {s:.1f}" for part, s in report.seconds.items())
     shown = _near(home)
     is_makes = shown == Path(".selfheal") and Path("Makefile").is_file()
-    held = [f"{incident.table}:{incident.partition}" for incident in report.incidents[:1]]
+    withheld = [i for i in report.incidents if i.about is About.CONTENT]
+    held = [f"{incident.table}:{incident.partition}" for incident in withheld[:1]]
     steps = [
         ("Seconds", parts),
         *(("Why withheld", f"selfheal show {address} --home {shown}") for address in held),

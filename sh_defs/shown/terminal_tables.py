@@ -19,6 +19,7 @@ from sh_core.masking import LONGEST
 from sh_core.outcome import awaited
 from sh_defs.facts.saying import age, count, moment, visible
 from sh_defs.shown.terminal import new_grid, title
+from sh_defs.shown.terminal_late import span
 
 WIDE = 120
 """Characters of a terminal from which a line per table also names time and owner; on others they stand below."""
@@ -99,6 +100,7 @@ def partition(console: Console, facts: Facts) -> None:
     text, style = _seen(facts)
     _say(console, "readers see", text, style=style)
     _currency(console, facts)
+    _deadline(console, facts)
     if not facts["agrees_with_ledger"]:
         said = "Delta and the ledger disagree; materialize it again, or run selfheal recover if a run was killed"
         _say(console, "", said, style="red")
@@ -137,6 +139,7 @@ def _seen(facts: Facts) -> tuple[str, str]:
 _SEEN: Mapping[str, tuple[str, str]] = {
     "newest": ("its newest content", "green"),
     "unknown": ("content of which nobody can say now whether it is the newest", "yellow"),
+    "placeholder": ("a placeholder, or what rests on one: it is repaired when the truth lands", "yellow"),
     "rolled back": ("earlier content, to which it was rolled back", "yellow"),
     "last good": ("its last good content; newer content is withheld", "yellow"),
 }
@@ -152,6 +155,20 @@ def _currency(console: Console, facts: Facts) -> None:
         _say(console, "waits for", awaited(current["waiting"], SHOWN), style="yellow")
     for pause in current["paused"]:
         _say(console, "paused", f"{pause['table']}, {pause['says']}", style="yellow")
+
+
+def _deadline(console: Console, facts: Facts) -> None:
+    """When it was due if it is not there, and what stands in for it."""
+    owed = facts["deadline"]
+    if owed is not None and owed["is_late"]:
+        waits = f"; expected: {owed['file']}" if owed["file"] else ""
+        number = "" if owed["incident"] is None else f"; incident {owed['incident']}"
+        said = f"due {_at(owed['due_utc'])}, late since {_at(owed['late_utc'])}{waits}{number}"
+        _say(console, "late", said, style="yellow")
+    elif owed is not None and owed["there_utc"] is None:
+        _say(console, "due", f"{_at(owed['due_utc'])}, late from {_at(owed['late_utc'])}")
+    if facts["placeholder"]:
+        _say(console, "placeholder", "; ".join(facts["placeholder"]), style="yellow")
 
 
 def _behind(facts: Facts) -> str:
@@ -333,7 +350,11 @@ def _incidents(console: Console, incidents: Sequence[Facts], none: str) -> None:
         _say(console, f"incident {i['id']}", said, style="yellow" if i["is_open"] else "")
         for event in i["events"]:
             what = event["kind"].replace("_", " ")
-            _say(console, "", f"{_at(event['at_utc'])} {what}, run {event['run']}", style="dim")
+            by = "" if event["run"] is None else f", run {event['run']}"
+            late = "" if event["late_by_s"] is None else f", {span(event['late_by_s'])} late"
+            _say(console, "", f"{_at(event['at_utc'])} {what}{by}{late}", style="dim")
+        for line in i["says"]:
+            _say(console, "", line, style="dim")
     if not incidents:
         console.print(none)
 

@@ -138,6 +138,32 @@ class Arrivals:
         with self._database.read() as connection:
             return select_arrivals(connection, true() if feed is None else arrivals.c.feed == feed)
 
+    def first(self, feed: str, partitions: Collection[str] | None = None) -> dict[str, datetime]:
+        """When the first file for a partition was recorded, whatever became of it; for those that have one.
+
+        Args:
+            feed: Name of the feed.
+            partitions: Partition keys; None for all.
+        """
+        of_feed = select(arrivals.c.partition_key, func.min(arrivals.c.arrived_utc)).where(arrivals.c.feed == feed)
+        with self._database.read() as connection:
+            return {
+                key: at
+                for condition in conditions(arrivals.c.partition_key, partitions)
+                for key, at in connection.execute(of_feed.where(condition).group_by(arrivals.c.partition_key))
+            }
+
+    def since(self, number: int, limit: int) -> list[Arrival]:
+        """Arrivals after one of them, by their numbers, oldest first."""
+        after = select(arrivals.c.id).where(arrivals.c.id > number).order_by(arrivals.c.id).limit(limit)
+        with self._database.read() as connection:
+            return select_arrivals(connection, arrivals.c.id.in_(after.scalar_subquery()))
+
+    def newest(self) -> int:
+        """The number of the newest arrival; 0 if there is none."""
+        with self._database.read() as connection:
+            return connection.execute(select(func.max(arrivals.c.id))).scalar() or 0
+
     def by_id(self, ids: Collection[int]) -> dict[int, Arrival]:
         """Arrivals by their number, for those that there are."""
         with self._database.read() as connection:

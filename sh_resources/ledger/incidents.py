@@ -1,8 +1,8 @@
 """Incidents: which faults are open, and what happened to them.
 
-Belongs here: opening and closing incidents as attempts are settled, and asking for them. Does not belong here:
-deciding what to do about them (``sh_core.healing``). Invariant: a partition has at most one open incident; events are
-only ever added.
+Belongs here: opening and closing incidents as attempts are settled, and asking for them. Does not belong here: what is
+late (``late``), deciding what to do about them (``sh_core.healing``). Invariant: a partition has at most one open
+incident about one thing; events are only ever added.
 """
 
 from collections.abc import Collection, Iterator
@@ -11,7 +11,7 @@ from typing import assert_never
 
 from sqlalchemy import ColumnElement, Connection, Row, and_, select, update
 
-from sh_core.records import Action, Attempt, Incident, IncidentEvent
+from sh_core.records import About, Action, Attempt, Incident, IncidentEvent
 from sh_core.verdict import Broken, Held, Level, Unknown, Verdict
 from sh_resources.ledger.codec import dumps, encode_verdict, loads
 from sh_resources.ledger.database import Database, conditions
@@ -26,22 +26,29 @@ class Incidents:
         self._database = database
 
     def open(self, table: str | None = None) -> list[Incident]:
-        """Every open incident, of one table or of all, oldest first."""
+        """Every open incident, oldest first: those of one table, or all, those of late files included."""
         condition: ColumnElement[bool] = incidents.c.closed_utc.is_(None)
         if table is not None:
-            condition = and_(condition, incidents.c.table_name == table)
+            condition = and_(condition, _of_table(table))
         with self._database.read() as connection:
             return _load(connection, condition)
 
     def all(self, table: str | None = None, partition: str | None = None, *, limit: int = 1000) -> list[Incident]:
-        """The newest incidents, open or closed, of one table or partition or of all; oldest of them first."""
+        """The newest incidents, open or closed, of one table or partition or of all; oldest of them first.
+
+        Those of late files are of no table.
+        """
         newest = select(incidents.c.id).order_by(incidents.c.id.desc()).limit(limit)
         if table is not None:
-            newest = newest.where(incidents.c.table_name == table)
+            newest = newest.where(_of_table(table))
         if partition is not None:
             newest = newest.where(incidents.c.partition_key == partition)
         with self._database.read() as connection:
             return _load(connection, incidents.c.id.in_(newest.scalar_subquery()))
+
+
+def _of_table(name: str) -> ColumnElement[bool]:
+    return and_(incidents.c.table_name == name, incidents.c.about != About.FILE.value)
 
 
 def cause_of(table: str, verdict: Verdict) -> str:
@@ -112,7 +119,12 @@ def _open_for(connection: Connection, settled: Collection[Attempt]) -> Iterator[
     for table in sorted({a.table for a in settled}):
         for condition in conditions(incidents.c.partition_key, [a.partition for a in settled if a.table == table]):
             yield from connection.execute(
-                select(incidents).where(incidents.c.table_name == table, incidents.c.closed_utc.is_(None), condition)
+                select(incidents).where(
+                    incidents.c.about == About.CONTENT.value,
+                    incidents.c.table_name == table,
+                    incidents.c.closed_utc.is_(None),
+                    condition,
+                )
             )
 
 
@@ -150,6 +162,7 @@ def _load(connection: Connection, condition: ColumnElement[bool]) -> list[Incide
             opened_utc=row.opened_utc,
             closed_utc=row.closed_utc,
             events=tuple(events.get(row.id, ())),
+            about=About(row.about),
         )
         for row in connection.execute(select(incidents).where(condition).order_by(incidents.c.id))
     ]

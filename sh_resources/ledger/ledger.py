@@ -13,6 +13,7 @@ from sh_resources.ledger.arrivals import Arrivals
 from sh_resources.ledger.bars import Bars
 from sh_resources.ledger.database import Database
 from sh_resources.ledger.incidents import Incidents
+from sh_resources.ledger.late import LateIncidents
 from sh_resources.ledger.leases import Leases
 from sh_resources.ledger.migrations import migrate
 from sh_resources.ledger.publications import Publications
@@ -32,6 +33,7 @@ class Ledger:
         bars: What rollbacks keep from coming back.
         tidying: Which files nothing needs any more.
         incidents: Which faults are open.
+        late: Those of them that are about something late.
         sources: The code behind code versions.
         serials: What changed since, and what was looked at.
         requests: What automation asked for, and what is paused.
@@ -46,6 +48,7 @@ class Ledger:
         self.bars = Bars(database)
         self.tidying = Tidying(database)
         self.incidents = Incidents(database)
+        self.late = LateIncidents(database)
         self.sources = Sources(database)
         self.serials = Serials(database)
         self.requests = Requests(database)

@@ -52,6 +52,21 @@ class Activity:
     partitions: int
 
 
+@dataclass(frozen=True)
+class Shown:
+    """What readers see of a partition, in short.
+
+    Attributes:
+        attempt_id: The attempt that published its content.
+        published_utc: When that was confirmed.
+        marks: The placeholders that it rests on; none where all of it is real.
+    """
+
+    attempt_id: str
+    published_utc: datetime
+    marks: tuple[str, ...]
+
+
 Recorded = tuple[str, str | None]
 """Digest of the trace under which a partition was last settled, and the path of what is published, if anything is."""
 
@@ -175,6 +190,25 @@ class Publications:
                     .join_from(partitions, snapshots)
                     .where(partitions.c.table_name == table, condition),
                 )
+            }
+
+    def shown(self, table: str, keys: Collection[str] | None = None) -> dict[str, Shown]:
+        """In short what is published, per partition that anything is published of.
+
+        Args:
+            table: Table name.
+            keys: Partition keys; None for all.
+        """
+        query = (
+            select(*snapshots.c["partition_key", "attempt_id", "published_utc", "version"])
+            .join_from(partitions, snapshots)
+            .where(partitions.c.table_name == table)
+        )
+        with self._database.read() as connection:
+            return {
+                row.partition_key: Shown(row.attempt_id, row.published_utc, decode_version(row.version).marks)
+                for condition in conditions(partitions.c.partition_key, keys)
+                for row in connection.execute(query.where(condition))
             }
 
     def versions(self, table: str, paths: Collection[str]) -> dict[str, Version]:

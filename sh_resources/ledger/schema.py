@@ -291,12 +291,20 @@ incidents = Table(
     metadata,
     Column("id", Id, primary_key=True),
     Column("cause_key", Name, nullable=False),
-    Column("table_name", Name, nullable=False),
+    Column("about", Name, nullable=False, server_default="content"),  # a feed may be called like a table
+    Column("table_name", Name, nullable=False),  # of a late file, the feed
     Column("partition_key", Name, nullable=False),
     Column("opened_utc", Utc, nullable=False),
     Column("closed_utc", Utc),
     Index("ix_ledger_incidents_table_name_partition_key", "table_name", "partition_key"),
-    Index("uq_ledger_incidents_open", "table_name", "partition_key", unique=True, **_only_where("closed_utc IS NULL")),
+    Index(
+        "uq_ledger_incidents_open",
+        "about",
+        "table_name",
+        "partition_key",
+        unique=True,
+        **_only_where("closed_utc IS NULL"),
+    ),
 )
 
 incident_events = Table(
@@ -306,7 +314,7 @@ incident_events = Table(
     Column("incident_id", Id, ForeignKey("ledger_incidents.id"), nullable=False),
     Column("at_utc", Utc, nullable=False),
     Column("kind", Name, nullable=False),
-    Column("attempt_id", Name, ForeignKey("ledger_attempts.id"), nullable=False),
+    Column("attempt_id", Name, ForeignKey("ledger_attempts.id")),  # none where nothing was tried: a file is late
     Column("detail", Name, nullable=False),  # JSON
     Index("ix_ledger_incident_events_incident_id", "incident_id"),
 )

@@ -34,6 +34,7 @@ from dagster._daemon.sensor import execute_sensor_iteration_loop
 from sqlalchemy.exc import IntegrityError
 
 from sh_assets import dagster_events, dagster_runs, telling
+from sh_assets.dagster_checks import make_room
 from sh_assets.dagster_daemon import run_daemon
 from sh_assets.dagster_events import one_transaction
 from sh_assets.dagster_private import Target, latest_data_versions, latest_ids, latest_materializations
@@ -453,3 +454,28 @@ def test_the_daemons_pace_can_be_set(monkeypatch: pytest.MonkeyPatch) -> None:
                 next(steps)
             assert all(0 <= nap <= pace for nap in naps.taken)
             assert max(naps.taken) > pace / 2
+
+
+def test_dagster_has_room_for_one_result_without_a_run_per_partition(tmp_path: Path) -> None:
+    """Should the first half fail with a release of Dagster, ``dagster_checks`` can go."""
+    asset, of_another = dg.AssetKey("a"), dg.AssetKey("b")
+
+    def result(key: dg.AssetKey, partition: str, *, passed: bool) -> dg.AssetCheckEvaluation:
+        return dg.AssetCheckEvaluation(asset_key=key, check_name="c", passed=passed, partition=partition)
+
+    def shown(key: dg.AssetKey) -> list[tuple[str | None, str]]:
+        check = dg.AssetCheckKey(key, "c")
+        found = instance.event_log_storage.get_asset_check_execution_history(check, limit=10)
+        return [(r.partition, r.status.value) for r in found]
+
+    with dg.DagsterInstance.local_temp(str(tmp_path)) as instance:
+        for key in (asset, of_another):
+            for partition in ("x", "y"):
+                instance.report_runless_asset_event(result(key, partition, passed=False))
+        again = result(asset, "x", passed=True)
+        with pytest.raises(IntegrityError):
+            instance.report_runless_asset_event(again)
+        make_room(instance, [again])
+        instance.report_runless_asset_event(again)
+        assert shown(asset) == [("x", "SUCCEEDED"), ("y", "FAILED")]
+        assert shown(of_another) == [("y", "FAILED"), ("x", "FAILED")]
