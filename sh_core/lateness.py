@@ -165,7 +165,7 @@ def _since_first(passed: Sequence[str], there: Collection[str]) -> list[str]:
     """Those past their deadline that are not there, from the first one on that is."""
     if not there:
         return list(passed[-1:])
-    first = next(at for at, key in enumerate(passed) if key in there)
+    first = next((at for at, key in enumerate(passed) if key in there), len(passed))
     return [key for key in passed[first:] if key not in there]
 
 

@@ -7,7 +7,7 @@ starting it again, or starting two at once, gives what one undisturbed demo give
 
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import date
 from pathlib import Path
 
@@ -19,10 +19,12 @@ from sh_defs.declaring import declared_graph
 from sh_defs.facts.report import Report
 from sh_defs.home import dagster_instance, prepare_dagster_home
 from sh_defs.interrupts import hearing_interrupts
+from sh_defs.late_vendor import LateVendor, Silent
 from sh_defs.progress import Tally, watching
 from sh_defs.shown import terminal
 from sh_defs.updating import Update, write_report
-from sh_drills.replay import FEEDS, Replay
+from sh_drills.replay import FEEDS, Replay, morning_after
+from sh_resources.clock import ReplayCalendar
 from sh_resources.settings import Settings
 from sh_resources.wiring import open_engine
 
@@ -34,13 +36,14 @@ SPECIMENS_SHOWN = 3
 """Quarantined rows shown at the end."""
 
 
-def demonstrate(settings: Settings, days: Sequence[date], console: Console) -> Report:
+def demonstrate(settings: Settings, days: Sequence[date], console: Console, *, on_time: bool = False) -> Report:
     """Run the demo and show what it found.
 
     Args:
         settings: Where its state is.
         days: Days of 2013 to replay, in order.
         console: Where to show it.
+        on_time: Let everybody be on time; otherwise one vendor is late on the last day.
 
     Returns:
         What it found, as in ``report.json`` and ``report.html``.
@@ -54,26 +57,39 @@ def demonstrate(settings: Settings, days: Sequence[date], console: Console) -> R
     home = prepare_dagster_home(settings)
     console.print(f"{len(days):,} days from {days[0]}, state in [bold]{settings.home}[/]", highlight=False)
     engine = open_engine(settings, graph)
-    with (
-        dagster_instance(home) as instance,
-        hearing_interrupts() as stop_if_told,
-        watching(console) as watcher,
-    ):
-        update = Update(settings, engine, instance, watcher, stop_if_told)
-        _deliver(update, days)
-        update.bring_up_to_date(days[0], days[-1])
+    with dagster_instance(home) as instance, hearing_interrupts() as stop_if_told:
+        update = Update(settings, engine, instance, Silent(), stop_if_told)
+        with update.timed("load"):
+            replay = Replay.load()
+        vendor = LateVendor(update, replay, days[-1], console)
+        is_late = not on_time and vendor.is_to_come()
+        with watching(console) as update.watcher:
+            _deliver(update, replay, days, without=[vendor.file] if is_late else [])
+            update.bring_up_to_date(days[0], days[-1])
+        if is_late:
+            update.watcher = Silent()
+            vendor.tell()
         report = update.report([day.isoformat() for day in days])
     write_report(report, settings.home)
     _show(console, settings, report)
     return report
 
 
-def _deliver(update: Update, days: Sequence[date]) -> None:
-    """Land the registers and the files of the days."""
-    part, watcher = "landing zone", update.watcher
-    with update.timed("load"):
-        replay = Replay.load()
-    tally = Tally(len(replay.deliveries(days)))
+def _deliver(update: Update, replay: Replay, days: Sequence[date], *, without: Collection[tuple[str, date]]) -> None:
+    """Land the registers and the files of the days, one day after the other: they arrive when they should have.
+
+    Args:
+        update: Takes them in.
+        replay: Has them.
+        days: The days, in order.
+        without: Feeds and days of which the file does not come.
+    """
+    part, watcher, settings = "landing zone", update.watcher, update.settings
+    tally, calendar, unchanged = (
+        Tally(len(replay.deliveries(days)) - len(without)),
+        ReplayCalendar(settings.calendar),
+        0,
+    )
     watcher.update(part, tally)
 
     def landed(_: Path) -> None:
@@ -81,8 +97,15 @@ def _deliver(update: Update, days: Sequence[date]) -> None:
         watcher.update(part, tally)
 
     with update.timed("deliver"):
-        delivery = replay.deliver(update.settings.landing, days, landed)
-    tally.before, tally.outcomes = delivery.unchanged, Counter({"delivered": delivery.written})
+        for day in days:
+            calendar.forward(morning_after(day))
+            delivery = replay.deliver(settings.landing, [day], landed, registers=day == days[0], without=without)
+            unchanged += delivery.unchanged
+            if delivery.written:
+                update.engine.take_in(update.engine.today_utc())
+            update.stop_if_told()
+    written = tally.outcomes["delivered"] - unchanged
+    tally.before, tally.outcomes = unchanged, Counter({"delivered": written})
     watcher.finish(part, tally, update.seconds["load"] + update.seconds["deliver"])
 
 

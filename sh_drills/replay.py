@@ -9,7 +9,7 @@ order, each in exactly one file; a file in the landing zone is whole or not ther
 
 import os
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
@@ -95,7 +95,15 @@ class Replay:
             for feed in DAILY_FEEDS
         ]
 
-    def deliver(self, landing: Path, days: Sequence[date], on_file: Callable[[Path], None] | None = None) -> Delivery:
+    def deliver(
+        self,
+        landing: Path,
+        days: Sequence[date],
+        on_file: Callable[[Path], None] | None = None,
+        *,
+        registers: bool = True,
+        without: Collection[tuple[str, date]] = (),
+    ) -> Delivery:
         """Land the registers and every feed's file of some days, in the order of the days.
 
         Each file appears at once and whole: it is written under a name that starts with a dot, synced and renamed. A
@@ -105,12 +113,18 @@ class Replay:
             landing: Root of the landing zone; files land in ``<landing>/<feed>/<file>``.
             days: Days of 2013.
             on_file: Called with the path of each file once it is there, whether or not it had to be written.
+            registers: Whether to land those, too.
+            without: Feeds and days of which the file does not come.
 
         Raises:
             DeclarationError: If a day is not in 2013; nothing has been delivered then.
         """
         written = unchanged = rows = size = 0
+        by_name = {feed.name: feed for feed in DAILY_FEEDS}
+        kept_back = {(name, by_name[name].expected_file(day.isoformat())) for name, day in without}
         for feed, file_name, content in self.deliveries(days):
+            if (feed.name, file_name) in kept_back or (feed in REFERENCE_FEEDS and not registers):
+                continue
             path = landing / feed.name / file_name
             path.parent.mkdir(parents=True, exist_ok=True)
             if path.is_file() and path.read_bytes() == content:

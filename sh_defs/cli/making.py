@@ -21,9 +21,13 @@ FIRST_DAY, DAYS = "2013-01-01", 151
 def demo(
     days: Annotated[int, typer.Option(min=1, max=365, help="How many days to replay.")] = DAYS,
     first: Annotated[datetime, typer.Option(formats=["%Y-%m-%d"], help="First day, in 2013.")] = FIRST_DAY,  # type: ignore[assignment]  # typer parses defaults
+    on_time: Annotated[bool, typer.Option("--on-time", help="Nobody is late on the last day.")] = False,
     home: Home = None,
 ) -> None:
     """Deliver days of real flights and weather, and bring every table up to date.
+
+    On the last day one vendor is late: what that holds up, what stands in meanwhile, and what is repaired when the file
+    comes is shown as it happens.
 
     Runs only what needs it: run it again, interrupt it, or raise --days, and it goes on from where it is. What it finds
     is also written to report.html and report.json in the state folder.
@@ -40,7 +44,7 @@ def demo(
 
     start = first.date()
     span = [start + timedelta(days=n) for n in range(days)]
-    refuse_imbalance(demonstrate(settings_at(home), span, Console()).feeds)
+    refuse_imbalance(demonstrate(settings_at(home), span, Console(), on_time=on_time).feeds)
 
 
 def run(
