@@ -110,7 +110,7 @@ def run(days: int = 30, say: Callable[[str], None] = print) -> Results:
         with TemporaryDirectory(prefix="selfheal-bench-") as folder:
             home = Path(folder) / "home"
             say(f"hops: demo of {days} days")
-            _selfheal("demo", "--days", str(days), "--home", str(home))
+            _selfheal("demo", "--on-time", "--days", str(days), "--home", str(home))
             settings = environment.load({"SELFHEAL_HOME": str(home)})
             with _dagster(settings, automated=ask is None, say=say):
                 for change in CHANGES:

@@ -76,7 +76,7 @@ def chromium() -> str:
 def home(tmp_path_factory: pytest.TempPathFactory, chromium: str) -> Path:
     """A state folder: the demo's two days, then the weather at LGA of the second delivered again, in Kelvin."""
     place = tmp_path_factory.mktemp("browser") / "home"
-    demo = [SELFHEAL, "demo", "--first", GUSTY.isoformat(), "--days", "2", "--home", str(place)]
+    demo = [SELFHEAL, "demo", "--on-time", "--first", GUSTY.isoformat(), "--days", "2", "--home", str(place)]
     done = subprocess.run(demo, check=False, capture_output=True, text=True, env=surroundings(), timeout=START_S)
     assert done.returncode == 0, done.stdout + done.stderr
 

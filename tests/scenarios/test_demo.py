@@ -7,6 +7,7 @@ it says of itself is compared with the delivered files and with what a plain Del
 import json
 import os
 import random
+import re
 import signal
 import sqlite3
 import subprocess
@@ -64,7 +65,7 @@ def run(home: Path, *arguments: str, **more: str) -> str:
 
 
 def demo(home: Path, *arguments: str, **more: str) -> str:
-    return run(home, "demo", *(arguments or ("--days", str(DAYS))), **more)
+    return run(home, "demo", *(arguments or ("--days", str(DAYS))), "--on-time", **more)
 
 
 def report(home: Path) -> dict[str, Any]:
@@ -96,7 +97,10 @@ def dagster_runs(home: Path) -> int:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A state folder after one demo that nothing disturbed. Tests only read it, or run what changes nothing."""
+    """A state folder after one demo that nothing disturbed, and in which nobody was late.
+
+    Tests only read it, or run what changes nothing.
+    """
     home = tmp_path_factory.mktemp("undisturbed") / "home"
     demo(home)
     return home
@@ -164,8 +168,10 @@ def test_accounts_and_recover_speak_to_people_and_to_programs(undisturbed: Path)
         (signal.SIGKILL, "raw_flights_jfk"),
         (signal.SIGINT, "raw_weather_lga"),
         (signal.SIGKILL, "stg_flights"),
+        (signal.SIGKILL, "2013-01-04 06:30 in New York"),  # the file is late, and a placeholder is to stand in
+        (signal.SIGINT, "2013-01-04 09:12 in New York"),  # it lands
     ],
-    ids=lambda value: value.name if isinstance(value, signal.Signals) else str(value).replace(" ", "_"),
+    ids=lambda value: value.name if isinstance(value, signal.Signals) else str(value)[:16].replace(" ", "_"),
 )
 def test_interrupted_and_run_again_it_ends_the_same(
     tmp_path: Path, undisturbed: Path, number: signal.Signals, after: str
@@ -196,14 +202,58 @@ def test_interrupted_and_run_again_it_ends_the_same(
     else:
         assert started.returncode == -signal.SIGKILL
     assert not (tmp_path / "report.json").exists()
-    demo(tmp_path, **lease)
+    run(tmp_path, "demo", "--days", str(DAYS), **lease)
+    assert content(report(tmp_path)) == content(report(undisturbed))
+
+
+def test_one_vendor_is_late_and_it_ends_as_if_nobody_had_been(tmp_path: Path, undisturbed: Path) -> None:
+    """What a person sees of it: the incident, what it holds up, what stands in, the arrival, what was repaired."""
+    said = run(tmp_path, "demo", "--days", str(DAYS))
+    due, story = said.split("2013-01-04 06:30 in New York: ")
+    late, landed = story.split("2013-01-04 09:12 in New York: it lands")
+    assert re.search(r"^stg_flights +2/3", due, re.MULTILINE)
+    assert late.startswith("flights_jfk_2013-01-03.csv was due at 06:00 and is not there")
+    assert "incident 1" in late
+    assert "mart_route_rolling_7d: 2013-01-03 to 2013-01-09" in late
+    assert "stg_flights[2013-01-03] from 2013-01-02" in late
+    repaired = landed[: landed.index("Where every row")]
+    assert "7 partitions, and nothing else" in repaired
+    assert {line.split(":")[0].strip() for line in repaired.splitlines() if line.rstrip().endswith(": 2013-01-03")} == {
+        *("raw_flights_jfk", "stg_flights", "int_flights_weather", "mart_daily_delays", "mart_route_rolling_7d"),
+        *("mart_aircraft_utilisation", "feat_departure_delay"),
+    }
+    assert "No incident is open" in landed
+    assert content(report(tmp_path)) == content(report(undisturbed))
+    again = run(tmp_path, "demo", "--days", str(DAYS))
+    assert "in New York" not in again
+    assert "nothing was run" in again
+    with sqlite3.connect(tmp_path / "ledger.sqlite") as ledger:
+        found = ledger.execute("SELECT cause_key, closed_utc IS NULL FROM ledger_incidents").fetchall()
+    assert found == [("late:flights_jfk", 0)]
+
+
+def test_two_at_once_with_a_late_vendor_end_as_one(tmp_path: Path, undisturbed: Path) -> None:
+    """Neither sets the other's calendar back."""
+    both = [
+        subprocess.Popen(
+            command(tmp_path, "demo", "--days", str(DAYS)),
+            env=environment(),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for _ in range(2)
+    ]
+    said = [started.communicate(timeout=TIMEOUT_S)[0] for started in both]
+    assert [started.returncode for started in both] == [0, 0], "\n\n".join(said)
+    demo(tmp_path)
     assert content(report(tmp_path)) == content(report(undisturbed))
 
 
 def test_two_at_once_end_as_one(tmp_path: Path, undisturbed: Path) -> None:
     both = [
         subprocess.Popen(
-            command(tmp_path, "demo", "--days", str(DAYS)),
+            command(tmp_path, "demo", "--days", str(DAYS), "--on-time"),
             env=environment(),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
@@ -243,7 +293,7 @@ def test_a_withheld_partition_is_shown_and_fails_nothing_else(tmp_path: Path, mo
     good = replay.Replay.load()
     bad = {**good.files, ("weather_jfk", late): b"<html>503 Service Unavailable</html>\n"}
     monkeypatch.setattr(replay.Replay, "load", lambda: replay.Replay(bad, good.snapshots))
-    arguments = ["demo", "--days", "2", "--home", str(tmp_path)]
+    arguments = ["demo", "--on-time", "--days", "2", "--home", str(tmp_path)]
     done = CliRunner().invoke(app, arguments)
     assert done.exit_code == 0, done.output
     assert "Open incidents (1)" in done.output
