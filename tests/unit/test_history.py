@@ -252,9 +252,9 @@ def test_the_landing_zone_ends_as_the_history_ends(repository: Repository, tmp_p
         repository.commit(f"{number}", {name: content}, at=f"2026-03-10T10:{number // 60:02}:{number % 60:02}+00:00")
     for publication in replayed(repository.folder):
         publication.land(tmp_path / "landing")
-    there = {f"sales/{path.name}": path.read_text() for path in repository.folder.glob("sales_*")}
-    assert landed(tmp_path / "landing") == there
-    assert len(there) > 3
+    last = {f"sales/{path.name}": path.read_text() for path in repository.folder.glob("sales_*")}
+    assert landed(tmp_path / "landing") == last
+    assert len(last) > 3
 
 
 @pytest.mark.parametrize("what", ["a folder in a repository", "a file that is no bundle", "nothing"])
