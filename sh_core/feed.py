@@ -7,6 +7,7 @@ partition, and back.
 
 import re
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -37,6 +38,8 @@ class Feed:
         pii: Columns that identify a person or what is theirs; masked wherever rows are shown.
         max_bytes: Largest file that is read, in bytes, as delivered and again as unpacked; a larger one is archived and
             withheld. What is read is held in memory, several times over.
+        optional: Columns that a file may lack; their cells are null then.
+        aliases: Other names under which a column may come, by column. They are declared, never guessed.
     """
 
     name: str
@@ -49,6 +52,8 @@ class Feed:
     max_unparsable: float = 0.05
     pii: frozenset[str] = frozenset()
     max_bytes: int = 512 * 2**20
+    optional: frozenset[str] = frozenset()
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
     def __post_init__(self) -> None:
         """Refuse a declaration that could not name its files or rows."""
@@ -62,6 +67,8 @@ class Feed:
                 "partitions": (self.partitions, Partitions, KINDS),
                 "columns": (self.columns, tuple, "a tuple of names, ('branch', 'item')"),
                 "pii": (self.pii, frozenset, "a frozenset of columns, frozenset({'reader'})"),
+                "optional": (self.optional, frozenset, "a frozenset of columns, frozenset({'reader'})"),
+                "aliases": (self.aliases, Mapping, "other names by column, {'branch': ('branch_name',)}"),
             },
         )
         self._refuse_file_name()
@@ -71,13 +78,31 @@ class Feed:
         if self.max_bytes < 1:
             msg = f"feed {self.name}: max_bytes is a number of bytes, at least 1, not {self.max_bytes}"
             raise DeclarationError(msg)
-        if not self.pii <= set(self.columns):
-            unknown = ", ".join(sorted(self.pii - set(self.columns)))
-            msg = f"feed {self.name}: pii names {unknown}, which is no column of it"
-            raise DeclarationError(msg)
+        for option, named in {"pii": self.pii, "optional": self.optional, "aliases": frozenset(self.aliases)}.items():
+            if not named <= set(self.columns):
+                unknown = ", ".join(sorted(named - set(self.columns)))
+                msg = f"feed {self.name}: {option} names {unknown}, which is no column of it"
+                raise DeclarationError(msg)
+        self._refuse_names()
         reserved = [c for c in self.columns if c.startswith("_") or c in self.partitions.columns]
         if reserved:
             msg = f"feed {self.name}: {', '.join(reserved)}: such column names are reserved for the framework"
+            raise DeclarationError(msg)
+
+    def _refuse_names(self) -> None:
+        """Refuse names under which nobody could tell which column is meant, or whether a file is one of the feed's."""
+        if self.optional >= set(self.columns):
+            msg = f"feed {self.name}: every column is optional; leave out those that each file has"
+            raise DeclarationError(msg)
+        for column, others in self.aliases.items():
+            refuse_other_kinds(
+                f"feed {self.name}", {f"aliases of {column}": (others, tuple, "a tuple of names, ('branch_name',)")}
+            )
+        uses = Counter([*self.columns, *(name for others in self.aliases.values() for name in others)])
+        twice = sorted(name for name, count in uses.items() if count > 1)
+        if twice or not all(uses):
+            wrong = repr(twice[0] if twice else "")
+            msg = f"feed {self.name}: {wrong} is not the name of one column; columns and aliases have each name once"
             raise DeclarationError(msg)
 
     def _refuse_file_name(self) -> None:
@@ -104,6 +129,26 @@ class Feed:
             if shared:
                 msg = f"feed {self.name}: {shared[0]!r} would be the file of two partitions"
                 raise DeclarationError(msg)
+
+    @cached_property
+    def names(self) -> Mapping[str, str]:
+        """Every name under which a column may come, with the column."""
+        others = {name: column for column, names in self.aliases.items() for name in names}
+        return {column: column for column in self.columns} | others
+
+    def columns_of(self, header: Sequence[str]) -> tuple[str, ...] | None:
+        """The columns that a file's header names, in its order; None if these are not the promised ones."""
+        found = tuple(self.names[name] for name in header if name in self.names)
+        if (
+            len(found) < len(header)
+            or len(set(found)) < len(found)
+            or not self.optional.issuperset(self._absent(found))
+        ):
+            return None
+        return found
+
+    def _absent(self, found: Sequence[str]) -> list[str]:
+        return [column for column in self.columns if column not in found]
 
     @cached_property
     def _places(self) -> dict[str, str]:
