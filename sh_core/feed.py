@@ -1,8 +1,8 @@
 """Feeds: what a vendor promises to deliver.
 
-Belongs here: file naming, partitions, columns and size of one vendor's deliveries. Does not belong here: how bytes are
-laid out (``formats``), finding or reading files (``sh_resources.landing``). Invariant: a file name maps to at most one
-partition, and back.
+Belongs here: partitions, columns and size of one vendor's deliveries. Does not belong here: how names are spelled
+(``file_names``) and bytes laid out (``formats``), finding or reading files (``sh_resources.landing``). Invariant: a
+file name maps to at most one partition, and back.
 """
 
 import re
@@ -12,23 +12,21 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from sh_core.errors import DeclarationError, refuse_other_kinds
+from sh_core.file_names import FileNames, Named
 from sh_core.formats import Csv, Format
-from sh_core.partitions import KINDS, WHOLE, Dimension, Multi, Partitions, Static, Unpartitioned
-
-PLACEHOLDER = "{partition}"
-
-_PERIOD = "(?P<{name}>[0-9][0-9:+-]*)"
-"""What the key of a period looks like."""
+from sh_core.partitions import KINDS, Multi, Partitions, Static, Unpartitioned
 
 
 @dataclass(frozen=True)
 class Feed:
-    """One vendor's deliveries: one file per partition.
+    """One vendor's deliveries.
 
     Attributes:
         name: Folder below the landing zone, and prefix of the archive.
         file_name: Name of a partition's file with ``{partition}`` where the key stands; with the name of each
-            dimension, ``{airport}_{day}.csv``, where there are two; of a feed without partitions the one name.
+            dimension, ``{airport}_{day}.csv``, where there are two; of a feed without partitions the one name. The key
+            of a period may have the vendor's spelling, ``{partition:%Y%m%d}``, and ``{version}`` and ``{part}`` may
+            stand beside it (``file_names``).
         columns: Columns that the vendor promised, in any order; all cells are text at this station.
         partitions: Which keys are delivered.
         owner: Who to ask, e.g. ``team:flights`` or a mail address.
@@ -71,7 +69,7 @@ class Feed:
                 "aliases": (self.aliases, Mapping, "other names by column, {'branch': ('branch_name',)}"),
             },
         )
-        self._refuse_file_name()
+        _ = self._names  # refuses a name that does not say which partition a file is of
         if not self.columns or len(set(self.columns)) != len(self.columns):
             msg = f"feed {self.name}: columns must be named, each once"
             raise DeclarationError(msg)
@@ -100,73 +98,34 @@ class Feed:
             )
         uses = Counter([*self.columns, *(name for others in self.aliases.values() for name in others)])
         twice = sorted(name for name, count in uses.items() if count > 1)
-        if twice or not all(uses):
-            wrong = repr(twice[0] if twice else "")
-            msg = f"feed {self.name}: {wrong} is not the name of one column; columns and aliases have each name once"
+        if twice:
+            msg = f"feed {self.name}: {twice[0]!r} would name two columns; columns and aliases have each name once"
             raise DeclarationError(msg)
 
-    def _refuse_file_name(self) -> None:
-        """Refuse a name that does not say which partition a file is of."""
-        names = [f"{{{name}}}" for name in self._places]
-        wrong = [name for name in names if self.file_name.count(name) != 1]
-        if isinstance(self.partitions, Unpartitioned) and PLACEHOLDER in self.file_name:
-            often = f"{PLACEHOLDER} not at all, as it has no partitions,"
-        elif wrong:
-            often = f"{' and '.join(wrong)} once"
-        elif "/" in self.file_name:
-            often = f"{' and '.join(names)} once" if names else "one name"
-        else:
-            self._refuse_same_files()
-            return
-        msg = f"feed {self.name}: file_name {self.file_name!r} must contain {often} and no folder"
-        raise DeclarationError(msg)
-
-    def _refuse_same_files(self) -> None:
-        """Refuse two lists whose keys, one behind the other, give one name: ``{a}_{b}`` of a, b_c and of a_b, c."""
-        if isinstance(self.partitions, Multi) and all(isinstance(of, Static) for _, of in self.partitions.of):
-            files = Counter(map(self.expected_file, self.partitions.keys()))
-            shared = [file for file, partitions in files.items() if partitions > 1]
-            if shared:
-                msg = f"feed {self.name}: {shared[0]!r} would be the file of two partitions"
-                raise DeclarationError(msg)
-
     @cached_property
-    def names(self) -> Mapping[str, str]:
+    def columns_by_name(self) -> Mapping[str, str]:
         """Every name under which a column may come, with the column."""
         others = {name: column for column, names in self.aliases.items() for name in names}
         return {column: column for column in self.columns} | others
 
     def columns_of(self, header: Sequence[str]) -> tuple[str, ...] | None:
         """The columns that a file's header names, in its order; None if these are not the promised ones."""
-        found = tuple(self.names[name] for name in header if name in self.names)
-        if (
-            len(found) < len(header)
-            or len(set(found)) < len(found)
-            or not self.optional.issuperset(self._absent(found))
-        ):
-            return None
-        return found
-
-    def _absent(self, found: Sequence[str]) -> list[str]:
-        return [column for column in self.columns if column not in found]
+        found = tuple(self.columns_by_name[name] for name in header if name in self.columns_by_name)
+        missing = set(self.columns).difference(found, self.optional)
+        return None if missing or len(set(found)) < len(header) else found
 
     @cached_property
-    def _places(self) -> dict[str, str]:
-        """What stands for the key in a file's name, by placeholder: a pattern."""
-        match self.partitions:
-            case Unpartitioned():
-                return {}
-            case Multi() as multi:
-                return {name: _keys_like(name, of) for name, of in multi.dimensions.items()}
-            case _:
-                return {PLACEHOLDER[1:-1]: "(?P<partition>[^/]+)"}
+    def _names(self) -> FileNames:
+        try:
+            return FileNames(self.file_name, self.partitions)
+        except DeclarationError as wrong:
+            msg = f"feed {self.name}: {wrong}"
+            raise DeclarationError(msg) from wrong
 
-    @cached_property
-    def _pattern(self) -> re.Pattern[str]:
-        pattern = re.escape(self.file_name)
-        for name, keys in self._places.items():
-            pattern = pattern.replace(re.escape(f"{{{name}}}"), keys)
-        return re.compile(pattern)
+    @property
+    def has_one_name(self) -> bool:
+        """Whether the file of a partition can have but one name: it holds neither a version nor a part."""
+        return self._names.is_one
 
     @property
     def takes(self) -> str:
@@ -189,32 +148,18 @@ class Feed:
         return f"file {self.expected_file(key)} of feed {self.name}"
 
     def expected_file(self, key: str) -> str:
-        """Name of the file that should hold a partition."""
-        if not isinstance(self.partitions, Multi):
-            return self.file_name.replace(PLACEHOLDER, key)
-        name = self.file_name
-        for dimension, piece in self.partitions.pieces(key).items():
-            name = name.replace(f"{{{dimension}}}", piece)
-        return name
+        """Name of the file that should hold a partition, with ``*`` where a version or a part stands."""
+        return self._names.write(key)
+
+    def prefix(self, key: str) -> str:
+        """What the names of all files of a partition begin with; the whole name where there is but one."""
+        return self._names.prefix(key)
+
+    def named(self, file_name: str) -> Named | None:
+        """What a file name says, or None if the name is not one of this feed's."""
+        return self._names.read(file_name)
 
     def partition_of(self, file_name: str) -> str | None:
         """The partition that a file name stands for, or None if the name is not one of this feed's."""
-        if isinstance(self.partitions, Unpartitioned):
-            return WHOLE if file_name == self.file_name else None
-        match = self._pattern.fullmatch(file_name)
-        if match is None:
-            return None
-        found = match.groupdict()
-        key = self.partitions.joined(found) if isinstance(self.partitions, Multi) else found["partition"]
-        try:
-            self.partitions.check(key)
-        except DeclarationError:
-            return None
-        return key if self.expected_file(key) == file_name else None
-
-
-def _keys_like(name: str, dimension: Dimension) -> str:
-    """A pattern of the keys of a dimension."""
-    if isinstance(dimension, Static):
-        return f"(?P<{name}>{'|'.join(map(re.escape, sorted(dimension.of, key=len, reverse=True)))})"
-    return _PERIOD.format(name=name)
+        named = self.named(file_name)
+        return None if named is None else named.partition

@@ -280,7 +280,7 @@ def _split_line(text: str, delimiter: str, cells: list[str], quoted: list[str] |
 
 def _breach_of(feed: Feed, layout: Csv, file_name: str, raw: bytes, header: list[str] | None) -> RuleBreach:
     """What is wrong with a header, given its first line as it came and its cells if they could be read."""
-    if header is not None and not feed.names.keys().isdisjoint(header):
+    if header is not None and not feed.columns_by_name.keys().isdisjoint(header):
         problem = wrong_columns(feed, header)
     else:
         # Not a header at all, perhaps a row of data: say what it looks like, but quote nothing from it.

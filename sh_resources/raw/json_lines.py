@@ -19,8 +19,8 @@ or bytes that are invalid in the feed's encoding, is no JSON object, names a key
 what it said would be lost. Nor can one that has a column under two of its names.
 
 The rule ``header`` is broken if a promised column that is not optional is in no line, or each line has the same column
-too many, or the same one under two names: that is how another layout looks, and not a slip. A file without any line is a
-day without rows.
+too many, or the same one under two names: that is how another layout looks, and not a slip. A file without any line is
+a day without rows.
 """
 
 import io
@@ -100,8 +100,8 @@ class _Seen:
         came_as: dict[str, list[str]] = {}
         others = set[str]()
         for name in names:
-            if name in feed.names:
-                came_as.setdefault(feed.names[name], []).append(name)
+            if name in feed.columns_by_name:
+                came_as.setdefault(feed.columns_by_name[name], []).append(name)
             else:
                 others.add(name)
         repeated = {column: found for column, found in came_as.items() if len(found) > 1}
@@ -124,7 +124,7 @@ def _rows(feed: Feed, content: bytes, encoding: str, seen: _Seen) -> Iterator[Ro
 
 def _cells(feed: Feed, found: dict[str, Any]) -> list[str | None] | None:
     """The promised cells as text; None if one of them holds what no text can."""
-    by_column = {feed.names[name]: value for name, value in found.items()} if feed.aliases else found
+    by_column = {feed.columns_by_name[name]: value for name, value in found.items()} if feed.aliases else found
     try:
         cells = [_text(by_column.get(name)) for name in feed.columns]
     except _NotTakenError:

@@ -197,13 +197,13 @@ def wrong_columns(feed: Feed, names: Iterable[str]) -> str:
     found = Counter(names)
     came_as: dict[str, list[str]] = {}
     for name in found:
-        came_as.setdefault(feed.names.get(name, ""), []).append(name)
-    missing = [name for name in feed.columns if name not in came_as and name not in feed.optional]
+        if name in feed.columns_by_name:
+            came_as.setdefault(feed.columns_by_name[name], []).append(name)
     problems = (
-        listed("missing", missing),
-        listed("unexpected", came_as.pop("", [])),
-        listed("repeated", [name for name in found if name in feed.names and found[name] > 1]),
-        *(both_names(column, names) for column, names in came_as.items() if len(names) > 1),
+        listed("missing", [c for c in feed.columns if c not in came_as and c not in feed.optional]),
+        listed("unexpected", [name for name in found if name not in feed.columns_by_name]),
+        listed("repeated", [name for name in found if name in feed.columns_by_name and found[name] > 1]),
+        *(both_names(column, several) for column, several in came_as.items() if len(several) > 1),
     )
     return "; ".join(filter(None, problems))
 
