@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sh_core.book import Book, Changes, Keys, LastLook, Place, Request, Tries
+from sh_core.links import Flags
 from sh_core.policy import Held, Policy
 from sh_core.staleness import Look, Stale
 from sh_core.suspects import Standing
@@ -60,6 +61,10 @@ class _Relay:
     def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> int:
         """Note what is being requested, before it is."""
         return self._book.request(requests, by, now_utc)
+
+    def late(self, table: str, now_utc: datetime) -> Flags:
+        """Which declared partitions of a table are past their deadline, whether or not they are there, by place."""
+        return self._book.late(table, now_utc)
 
     def looks(self, places: Collection[Place]) -> Mapping[Place, LastLook]:
         """How partitions were last looked at; those of which nothing was ever decided are left out."""

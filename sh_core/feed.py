@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from sh_core.due import Due, refuse_due
 from sh_core.errors import DeclarationError, refuse_other_kinds
 from sh_core.file_names import FileNames, Named
 from sh_core.formats import Csv, Format
@@ -36,6 +37,7 @@ class Feed:
         pii: Columns that identify a person or what is theirs; masked wherever rows are shown.
         max_bytes: Largest file that is read, in bytes, as delivered and again as unpacked; a larger one is archived and
             withheld. What is read is held in memory, several times over.
+        due: When a partition's file is owed; None where the vendor has promised no time. Nothing is late then.
         optional: Columns that a file may lack; their cells are null then.
         aliases: Other names under which a column may come, by column. They are declared, never guessed.
     """
@@ -50,6 +52,7 @@ class Feed:
     max_unparsable: float = 0.05
     pii: frozenset[str] = frozenset()
     max_bytes: int = 512 * 2**20
+    due: Due | None = None
     optional: frozenset[str] = frozenset()
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
 
@@ -82,6 +85,9 @@ class Feed:
                 msg = f"feed {self.name}: {option} names {unknown}, which is no column of it"
                 raise DeclarationError(msg)
         self._refuse_names()
+        why = refuse_due(self.due, self.partitions)
+        if why is not None:
+            raise DeclarationError(f"feed {self.name}: {why}")
         reserved = [c for c in self.columns if c.startswith("_") or c in self.partitions.columns]
         if reserved:
             msg = f"feed {self.name}: {', '.join(reserved)}: such column names are reserved for the framework"

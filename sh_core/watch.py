@@ -69,8 +69,10 @@ class Watch:
     policy: Policy = field(default_factory=Policy)
     _serial: int | None = None
     _swept_utc: datetime | None = None
+    _late_then: tuple[int, ...] = ()
     _stale: dict[str, dict[str, Stale]] = field(default_factory=dict)
     _unlooked: dict[str, set[str]] = field(default_factory=dict)
+    _without: dict[str, set[str]] = field(default_factory=dict)
     _compared: int = 0
     _waits_since: dict[Place, datetime] = field(default_factory=dict)
     _tried: dict[Place, tuple[str, Tries | None]] = field(default_factory=dict)
@@ -106,13 +108,13 @@ class Watch:
         # Who works on what comes first: whoever ends after that is held back once more, and whoever ended before it
         # has left its decision among the changes. The other way round, what was settled in between would be asked for
         # again.
-        occupied = _together(busy, self.book.leased())
+        occupied, late = _together(busy, self.book.leased()), self._late(now_utc)
         changes = self.book.changes(None if swept else self._serial)
         self._unlooked = self._sweep(now_utc) if swept else _together(self._unlooked, self._changed(changes, now_utc))
         looked = self._look(now_utc)
         self._serial = changes.serial
         if swept:
-            self._swept_utc = now_utc
+            self._swept_utc, self._late_then = now_utc, late
             self._forget(now_utc)
         decision = self._decide(now_utc, occupied, frozenset(tables) if tables is not None else None, within)
         requests = [Request(t, key, s) for t, found in decision.due.items() for key, s in found.items()]
@@ -133,15 +135,20 @@ class Watch:
         return self.book.changes(self._serial).serial == self._serial
 
     def _is_to_sweep(self, now_utc: datetime) -> bool:
-        """Whether it is time to look at everything: now and then, and when a period has begun.
+        """Whether it is time to look at everything: now and then, when a period has begun, and when one is late.
 
-        Nothing is confirmed then, and still there are new partitions, and some read others than before.
+        Nothing is confirmed then, and still there are new partitions, some read others than before, and placeholders
+        may stand in.
         """
         last = self._swept_utc
         # A clock that was set back would otherwise put off the next sweep by as much.
         if last is None or not timedelta() <= now_utc - last < timedelta(seconds=self.policy.sweep_s):
             return True
-        return any(p.size(now_utc) != p.size(last) for p in self._sets)
+        return any(p.size(now_utc) != p.size(last) for p in self._sets) or self._late(now_utc) != self._late_then
+
+    def _late(self, now_utc: datetime) -> tuple[int, ...]:
+        """How many partitions are past their deadline, of each table of which something may stand in for those."""
+        return tuple(int(self.book.late(t.name, now_utc).sum()) for t in self.graph.tables if t.if_late is not None)
 
     @cached_property
     def _sets(self) -> frozenset[Partitions]:
@@ -163,7 +170,8 @@ class Watch:
                 contents[table.feed.name] = serials(table.partitions, now_utc, arrived)
             own = standings(table.partitions, now_utc, list(self.book.standings(table.name)))
             contents[table.name] = own.content
-            flags = suspects(table, own, self.book.recipe(table.name), content, self.graph, now_utc)
+            late = self.book.late(table.name, now_utc) if table.if_late is not None else None
+            flags = suspects(table, own, self.book.recipe(table.name), content, self.graph, now_utc, late)
             if flags.any():
                 found.setdefault(table.name, set()).update(named(table.partitions, now_utc, flags))
         for table in self._to_compare():
@@ -190,6 +198,8 @@ class Watch:
         for table in self.graph.tables:
             if table.feed is not None and table.feed.name in changes.arrived:
                 found.setdefault(table.name, set()).update(changes.arrived[table.feed.name])
+            if table.name in flags:  # something earlier may stand in for them now
+                found.setdefault(table.name, set()).update(self._without.get(table.name, ()))
             for given in table.reads:
                 if given.table in flags:
                     reading = linked(table, given, self.graph, now_utc).reading(flags[given.table])
@@ -208,10 +218,13 @@ class Watch:
             look = self.book.look(table.name, keys) if keys else Look()
             self._unlooked[table.name] = set(later)  # not before: where the ledger fails, the next tick looks
             left -= len(keys)
-            remembered = self._stale.setdefault(table.name, {})
+            remembered, without = self._stale.setdefault(table.name, {}), self._without.setdefault(table.name, set())
             for key in keys:
                 remembered.pop(key, None)
             remembered.update(look.stale)
+            without.difference_update(keys)
+            if table.if_late is not None:
+                without.update(look.waiting)
         return self.policy.most_looks - left
 
     # ---- what is decided

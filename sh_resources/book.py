@@ -13,6 +13,7 @@ from datetime import datetime
 from sh_core.book import Changes, Keys, LastLook, Place, Request, Tries
 from sh_core.errors import DeclarationError, FeedError, StoreError
 from sh_core.graph import Graph
+from sh_core.links import Flags
 from sh_core.staleness import Look, Stale
 from sh_core.suspects import Standing
 from sh_resources.clock import Clock
@@ -138,6 +139,10 @@ class LedgerBook:
     def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> int:
         """Note what is being requested, before it is."""
         return self._ledger.requests.note(requests, by, now_utc)
+
+    def late(self, table: str, now_utc: datetime) -> Flags:
+        """Which declared partitions of a table are past their deadline, whether or not they are there, by place."""
+        return self._engine.deadlines.passed(table, now_utc)
 
     def looks(self, places: Collection[Place]) -> Mapping[Place, LastLook]:
         """How partitions were last looked at; those of which nothing was ever decided are left out."""

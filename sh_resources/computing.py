@@ -52,11 +52,13 @@ class Computed:
         rows: What the transform returned, or the file's records; or why there is nothing.
         breaches: Table-level rules found broken on the way.
         handed: Per feed, the arrival whose rows these are, and how many (raw and staged tables).
+        marks: The placeholders that it rests on; none where all of it is real.
     """
 
     rows: pl.DataFrame | Unknown
     breaches: tuple[RuleBreach, ...] = ()
     handed: Mapping[str, Handed] = field(default_factory=dict)
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +161,12 @@ def prepare_transform(
         if table.station is Station.STAGED:
             found.append(not_conserved({key: list(handed[key].values()) for key in returned}, returned))
         return {
-            key: Computed(rows[key], tuple(b[key] for b in found if key in b), _handed(arrivals[key], loaded[key]))
+            key: Computed(
+                rows[key],
+                tuple(b[key] for b in found if key in b),
+                _handed(arrivals[key], loaded[key]),
+                sighting.reading.marks(key),
+            )
             for key in wanted
         }
 

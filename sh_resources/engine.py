@@ -19,13 +19,14 @@ from sh_core.clauses import clauses_as_text
 from sh_core.code_version import CodeVersion, code_version
 from sh_core.errors import DeclarationError, FeedError
 from sh_core.graph import Graph
+from sh_core.lateness import Deadlines
 from sh_core.mapping import width
 from sh_core.outcome import Busy, Outcome, Reused, Waiting
 from sh_core.reading import recipe
 from sh_core.staleness import Astray, Look, Stale, compare
 from sh_core.table import Table, Transform
 from sh_core.trace import Trace
-from sh_resources.clock import Clock
+from sh_resources.clock import Calendar, Clock
 from sh_resources.computing import Prepared, prepare_raw, prepare_transform, take_in
 from sh_resources.judging import judge
 from sh_resources.landing import Delivered, LandingZone
@@ -35,6 +36,7 @@ from sh_resources.partition_files import DataFile
 from sh_resources.publisher import Candidate, Claim, Publisher
 from sh_resources.raw import reader_version
 from sh_resources.rollback import Wish, put_back
+from sh_resources.standing_in import with_placeholders
 from sh_resources.store import Store
 from sh_resources.tidying import Tidier
 
@@ -59,6 +61,7 @@ class Engine:
         landing: LandingZone,
         publisher: Publisher,
         clock: Clock,
+        calendar: Calendar,
         *,
         patience_s: float = 0.0,
     ) -> None:
@@ -71,12 +74,14 @@ class Engine:
             landing: Delivered files and their archive.
             publisher: The one door.
             clock: Time.
+            calendar: Time as vendors have it.
             patience_s: How long to wait for partitions that another run works on, once all others are done. A little
                 more than the length of a lease, so that a run that was killed a moment ago holds nobody up.
         """
         self.graph, self.store, self.ledger = graph, store, ledger
         self.landing, self.patience_s, self._publisher, self._clock = landing, patience_s, publisher, clock
         self._seen: dict[tuple[str, str], Delivered] = {}
+        self.calendar, self.deadlines = calendar, Deadlines(graph, calendar.at)
         self.tidier = Tidier(store, ledger, landing, publisher, clock)
 
     def materialize(
@@ -329,7 +334,11 @@ class Engine:
         upstream = {i.table: self.graph[i.table] for i in table.reads}
         code = self._code(table.transform)
         now = self._clock.now_utc()
-        return prepare_transform(table, table.transform, code, upstream, self.store, self.ledger, keys, now)
+        prepared = prepare_transform(table, table.transform, code, upstream, self.store, self.ledger, keys, now)
+        if table.if_late is None or not prepared.missing:
+            return prepared
+        late = [key for key in prepared.missing if self.deadlines.is_late(table.name, key, now)]
+        return with_placeholders(table, table.if_late, upstream, prepared, late, self.store, self.ledger, now)
 
     @cache  # noqa: B019 - one engine lives as long as its process
     def _code(self, transform: Transform) -> CodeVersion:

@@ -10,7 +10,7 @@ from collections.abc import Callable
 import stamina.instrumentation
 
 from sh_core.graph import Graph
-from sh_resources.clock import Clock, SystemClock
+from sh_resources.clock import Clock, ReplayCalendar, SystemClock
 from sh_resources.engine import Engine
 from sh_resources.landing import LandingZone
 from sh_resources.ledger import Ledger
@@ -55,4 +55,5 @@ def open_engine(
     if patience_s is None:
         patience_s = 1.5 * settings.lease_s
     landing = LandingZone(settings.landing, settings.archive)
-    return Engine(graph, store, ledger, landing, publisher, clock, patience_s=patience_s)
+    calendar = ReplayCalendar(settings.calendar)
+    return Engine(graph, store, ledger, landing, publisher, clock, calendar, patience_s=patience_s)

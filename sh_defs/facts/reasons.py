@@ -27,6 +27,8 @@ from sh_core.staleness import (
     FirstTime,
     InputChanged,
     InputRedeclared,
+    Landed,
+    Overdue,
     Reason,
 )
 from sh_core.trace import ABSENT
@@ -68,6 +70,8 @@ _KINDS: Mapping[type[Reason], str] = {
     InputChanged: "input_changed",
     InputRedeclared: "input_redeclared",
     Astray: "astray",
+    Overdue: "overdue",
+    Landed: "landed",
 }
 
 _DETAILS: Mapping[type[Detail], str] = {
@@ -98,6 +102,10 @@ def says(reason: Reason, detail: Detail | None, own: str) -> str:
             said = _redeclared(reason, own)
         case Astray():
             said = "what readers see is not what was published: somebody else has written to its files"
+        case Overdue():
+            said = "something that it needs is late, and an earlier partition is to stand in"
+        case Landed():
+            said = "what it stands in for is there now"
     return said
 
 
