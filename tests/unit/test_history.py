@@ -1,62 +1,23 @@
 """A Git history of published files, replayed: on little repositories that are made here."""
 
-import subprocess
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
-from sh_core.partitions import Daily, Static
+from sh_core.partitions import Static
 from sh_drills.history import History, Publication, Source, last_replayed, note_replayed
+from tests.published import ONE, SALES, TWO, Repository
 
-DAYS = Daily(date(2026, 3, 1), date(2026, 3, 31))
-SALES = Feed("sales", "sales_{partition}.csv", ("shop", "sum"), DAYS, owner="team:test")
 SHOPS = Feed("shops", "{partition}.csv", ("shop",), Static(("Köln", "Łódź"), column="city"), owner="team:test")
-ONE, TWO = "sales_2026-03-01.csv", "sales_2026-03-02.csv"
-
-
-@dataclass
-class Repository:
-    """A clone that a vendor publishes from; each commit an hour after the one before it."""
-
-    folder: Path
-    hour: int = 0
-    ids: list[str] = field(default_factory=list)
-
-    def git(self, *words: str, **environment: str) -> str:
-        done = subprocess.run(
-            ["git", "-C", str(self.folder), "-c", "user.name=vendor", "-c", "user.email=v@example.org", *words],
-            env={"PATH": "/usr/bin:/bin:/usr/local/bin", "HOME": str(self.folder), "LC_ALL": "C.UTF-8", **environment},
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        return done.stdout.strip()
-
-    def commit(self, message: str, files: dict[str, str | None], at: str | None = None, author: str = "") -> str:
-        """Write files (None deletes), and commit them."""
-        for name, content in files.items():
-            path = self.folder / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink() if content is None else path.write_text(content, "utf-8")
-        self.git("add", "--all")
-        self.hour += 1
-        at = at or f"2026-03-10T{self.hour:02}:00:00+00:00"
-        self.git("commit", "-q", "-m", message, GIT_COMMITTER_DATE=at, GIT_AUTHOR_DATE=author or at)
-        self.ids.append(self.git("rev-parse", "HEAD"))
-        return self.ids[-1]
 
 
 @pytest.fixture
 def repository(tmp_path: Path) -> Repository:
-    found = Repository(tmp_path / "vendor")
-    found.folder.mkdir()
-    found.git("init", "-q", "-b", "main")
-    return found
+    return Repository.make(tmp_path / "vendor")
 
 
 @pytest.fixture
