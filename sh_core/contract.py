@@ -184,8 +184,8 @@ class Contract:
         nullable = [c for c in self.key if self._pandera.columns[c].nullable]
         if nullable:
             raise DeclarationError(
-                f"key column {', '.join(nullable)} is nullable; a row without a key has no identity: leave it out of the "
-                'key, or drop nullable=True and have the transform fill it, e.g. .fill_null("")'
+                f"key column {', '.join(nullable)} is nullable; a row without a key has no identity: leave it out of "
+                'the key, or drop nullable=True and have the transform fill it, e.g. .fill_null("")'
             )
         for column, quantum in self.quanta.items():
             if not self.schema[column].is_float():

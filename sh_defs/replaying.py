@@ -115,7 +115,7 @@ def replay(
             Update(settings, engine, instance, _Nobody(), stop_if_told, hear, runs).bring_up_to_date(None, None)
             for source in sources:  # not before: what landed and was not taken in yet would be replaced by the next
                 note_replayed(settings.landing, source.feed.name, publication.commit)
-            shown.add(_counted(publication, landed, told, time.monotonic() - started))
+            shown.add(counted(publication, landed, told, time.monotonic() - started))
             count += 1
         if not count and not marks:
             wanted = "; ".join(f"{s.feed.name} takes {s.feed.takes}" for s in sources)
@@ -136,7 +136,8 @@ def _sources(graph: Graph, globs: Mapping[str, str | None], settings: Settings) 
     return [Source(feed, globs.get(feed.name)) for feed in graph.feeds if not globs or feed.name in globs]
 
 
-def _counted(publication: Publication, landed: Landed, told: Mapping[str, list[Outcome]], seconds: float) -> Replayed:
+def counted(publication: Publication, landed: Landed, told: Mapping[str, list[Outcome]], seconds: float) -> Replayed:
+    """What a publication led to, given the outcomes of each table."""
     executed = {name: sum(isinstance(o, Published | Withheld) for o in found) for name, found in told.items()}
     # What stays withheld without having been computed again is a reuse, too.
     outcomes = {

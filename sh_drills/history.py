@@ -321,8 +321,8 @@ def _delivered(
                 continue
             file = (source.feed.name, name)
             if not change.blob:
-                if paths.pop(file, change.path) == change.path:
-                    found[file] = ""
+                paths.pop(file, None)
+                found[file] = ""
             elif paths.setdefault(file, change.path) == change.path:
                 found[file] = change.blob
             else:

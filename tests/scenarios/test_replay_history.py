@@ -9,8 +9,12 @@ import polars as pl
 import pytest
 from typer.testing import CliRunner
 
+from sh_core.outcome import Reused
+from sh_core.records import Action
+from sh_core.verdict import Held
 from sh_defs import replaying
 from sh_defs.cli import app
+from sh_drills.history import Publication
 from sh_resources.clock import ReplayCalendar, SystemClock
 from sh_resources.settings import load
 from tests.published import ONE, TWO, Repository
@@ -103,6 +107,14 @@ def test_a_replay_that_was_interrupted_after_landing_takes_that_publication_in(
     assert again["files"]["unchanged"] == [f"sales/{ONE}", f"sales/{TWO}"]
     assert again["tables"]["raw_sales"] == {"executed": 2, "published": 2}
     assert days(home) == {date(2026, 3, 1): 7, date(2026, 3, 2): 4}
+
+
+def test_what_stays_withheld_without_being_computed_counts_as_reused(vendor: Repository) -> None:
+    """Otherwise a replay would claim work that nobody did."""
+    publication = Publication("c0ffee", datetime(2026, 3, 10, tzinfo=UTC), "a slip", ())
+    kept = Reused("2026-03-02", Action.WITHHOLD, Held(), None)
+    counted = replaying.counted(publication, publication.land(vendor.folder), {"stg_sales": [kept]}, 0.0)
+    assert (counted.executed, counted.outcomes) == ({"stg_sales": 0}, {"stg_sales": {"reused": 1}})
 
 
 def test_at_a_terminal_each_publication_is_a_block(vendor: Repository, tmp_path: Path) -> None:

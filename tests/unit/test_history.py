@@ -9,6 +9,7 @@ import pytest
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
 from sh_core.partitions import Static
+from sh_drills import history
 from sh_drills.history import History, Publication, Source, last_replayed, note_replayed
 from tests.published import ONE, SALES, TWO, Repository
 
@@ -30,8 +31,8 @@ def published(repository: Repository) -> Repository:
 
 
 def replayed(repository: Path, sources: Sequence[Source] = (Source(SALES),), **how: object) -> list[Publication]:
-    with History.open(repository) as history:
-        return list(history.publications(sources, **how))  # type: ignore[arg-type]
+    with History.open(repository) as opened:
+        return list(opened.publications(sources, **how))  # type: ignore[arg-type]
 
 
 def contents(publication: Publication) -> dict[str, bytes | None]:
@@ -93,6 +94,26 @@ def test_a_rename_delivers_under_the_new_name_and_deletes_the_old_one(published:
     assert contents(replayed(published.folder)[-1]) == {ONE: None, "sales_2026-03-03.csv": b"A"}
 
 
+def test_a_renamed_file_is_never_missing_under_both_names(
+    published: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever looks in between would find the day's file gone."""
+    published.git("mv", ONE, "sales_2026-03-03.csv")
+    published.commit("wrong day", {})
+    landing = tmp_path / "landing"
+    *before, last = replayed(published.folder)
+    for publication in before:
+        publication.land(landing)
+
+    def stops(path: Path, content: bytes) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(history, "land", stops)
+    with pytest.raises(KeyboardInterrupt):
+        last.land(landing)
+    assert landed(landing) == {f"sales/{ONE}": "A", f"sales/{TWO}": "b"}
+
+
 def test_a_file_moved_to_another_folder_stays_where_it_landed(published: Repository, tmp_path: Path) -> None:
     """Its name is the same, so to the feed nothing was deleted."""
     (published.folder / "2026").mkdir()
@@ -124,7 +145,8 @@ def test_what_was_made_on_a_side_branch_is_published_by_its_merge(published: Rep
     published.commit("meanwhile", {"sales_2026-03-03.csv": "c"})
     at = "2026-03-11T09:00:00+00:00"
     published.git("merge", "-q", "--no-ff", "-m", "join", "side", GIT_COMMITTER_DATE=at, GIT_AUTHOR_DATE=at)
-    *_, meanwhile, join = replayed(published.folder)
+    *before, meanwhile, join = replayed(published.folder)
+    assert [p.message for p in before] == ["first", "second, and a correction"]
     assert (meanwhile.message, contents(meanwhile)) == ("meanwhile", {"sales_2026-03-03.csv": b"c"})
     assert (join.message, contents(join)) == ("join", {TWO: b"side 2"})
     assert join.at_utc == datetime(2026, 3, 11, 9, tzinfo=UTC)
@@ -195,7 +217,8 @@ def test_a_replay_goes_on_where_it_was_left_feed_by_feed(published: Repository, 
     assert contents(last) == {ONE: b"x"}
     (last,) = replayed(published.folder, [Source(SALES), Source(SHOPS)], replayed={"sales": published.ids[3]})
     assert contents(last) == {"Köln.csv": b"y"}
-    assert replayed(published.folder, replayed=mark, until=datetime(2026, 3, 10, 2, tzinfo=UTC)) == []
+    at = {"sales": published.ids[3]}
+    assert replayed(published.folder, replayed=at, until=datetime(2026, 3, 10, 3, tzinfo=UTC)) == []
     assert landed(landing) == {}
 
 
