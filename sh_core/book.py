@@ -116,7 +116,10 @@ class Book(Protocol):
             A serial of its own: whoever looks at inputs after this looks as of this serial, or a later one.
         """
 
-    def late(self, table: str, now_utc: datetime) -> Flags:
+    def today(self, now_utc: datetime) -> datetime:
+        """What day and time it is for vendors, and so which periods have begun."""
+
+    def late(self, table: str, today: datetime) -> Flags:
         """Which declared partitions of a table are past their deadline, whether or not they are there, by place."""
 
     def looks(self, places: Collection[Place]) -> Mapping[Place, LastLook]:

@@ -62,9 +62,13 @@ class _Relay:
         """Note what is being requested, before it is."""
         return self._book.request(requests, by, now_utc)
 
-    def late(self, table: str, now_utc: datetime) -> Flags:
+    def today(self, now_utc: datetime) -> datetime:
+        """What day and time it is for vendors, and so which periods have begun."""
+        return self._book.today(now_utc)
+
+    def late(self, table: str, today: datetime) -> Flags:
         """Which declared partitions of a table are past their deadline, whether or not they are there, by place."""
-        return self._book.late(table, now_utc)
+        return self._book.late(table, today)
 
     def looks(self, places: Collection[Place]) -> Mapping[Place, LastLook]:
         """How partitions were last looked at; those of which nothing was ever decided are left out."""

@@ -11,7 +11,7 @@ A table's deadline is the one it was given, or else the latest of everything tha
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -58,13 +58,14 @@ class Deadlines:
 
     Attributes:
         graph: The tables.
-        calendar: What day and time it is for vendors when it is a given time here. The same, unless somebody replays
-            what happened earlier (``sh_resources.clock``).
+        calendar: What day and time it is for vendors when it is a given time here, or there already. The same, unless
+            somebody replays what happened earlier (``sh_resources.clock``).
     """
 
     graph: Graph
     calendar: Callable[[datetime], datetime] = _same
-    _known: dict[str, tuple[tuple[int, ...], Numbers]] = field(default_factory=dict)
+    _known: dict[str, Numbers] = field(default_factory=dict)
+    _sizes: tuple[int, ...] = ()
 
     def of(self, name: str, now_utc: datetime) -> Numbers:
         """From when on each declared partition of a table is late: microseconds since 1970 by place, or ``NEVER``.
@@ -73,13 +74,17 @@ class Deadlines:
             name: Table.
             now_utc: Up to when periods of sets without end are declared.
         """
-        table = self.graph[name]
-        inputs = [self.of(given.table, now_utc) for given in table.reads]
-        sizes = (table.partitions.size(now_utc), *map(len, inputs))
-        known = self._known.get(name)
-        if known is None or known[0] != sizes:
-            known = self._known[name] = (sizes, self._made(table, inputs, now_utc))
-        return known[1]
+        sizes = tuple(partitions.size(now_utc) for partitions in self._sets)
+        if sizes != self._sizes:
+            self._known, self._sizes = {}, sizes
+        if name not in self._known:
+            table = self.graph[name]
+            self._known[name] = self._made(table, [self.of(given.table, now_utc) for given in table.reads], now_utc)
+        return self._known[name]
+
+    @cached_property
+    def _sets(self) -> tuple[Partitions, ...]:
+        return tuple({table.partitions: None for table in self.graph.tables})
 
     def _made(self, table: Table, inputs: Collection[Numbers], now_utc: datetime) -> Numbers:
         due = table.due if table.feed is None or table.due is not None else table.feed.due

@@ -173,7 +173,7 @@ class Engine:
 
     def recipe(self, name: str) -> int:
         """A number for everything but the data that decides the traces of a table (``sh_core.reading``)."""
-        table, now = self.graph[name], self._clock.now_utc()
+        table, now = self.graph[name], self.today_utc()
         if table.feed is not None:
             return recipe(table, {}, reader_version(table.feed), now)
         if table.transform is None:
@@ -235,7 +235,7 @@ class Engine:
             with self._publisher.claim(table, [partition], run_id) as claim:
                 if claim.tokens:
                     return put_back(
-                        table, upstream, claim, wish, self.store, self.ledger, self._publisher, self._clock.now_utc()
+                        table, upstream, claim, wish, self.store, self.ledger, self._publisher, self.today_utc()
                     )
             if self._clock.now_utc() >= deadline:
                 return Busy(partition)
@@ -244,6 +244,10 @@ class Engine:
     def now_utc(self) -> datetime:
         """The time by the engine's clock, aware."""
         return self._clock.now_utc()
+
+    def today_utc(self) -> datetime:
+        """The time as vendors have it, aware: which periods have begun, what is late."""
+        return self.calendar.at(self._clock.now_utc())
 
     def landed(
         self, now_utc: datetime, wanted: Mapping[str, Collection[str]] | None = None
@@ -283,7 +287,7 @@ class Engine:
 
     def _together(self, table: Table, chunk: int) -> int:
         """How many partitions are handled together: fewer where each reads many, a month's days for instance."""
-        now = self._clock.now_utc()
+        now = self.today_utc()
         widths = (width(i.window, table.partitions, self.graph[i.table].partitions, now) for i in table.reads)
         return max(1, chunk // max(widths, default=1))
 
@@ -333,7 +337,7 @@ class Engine:
             raise AssertionError(table)  # a Table has a feed or a transform
         upstream = {i.table: self.graph[i.table] for i in table.reads}
         code = self._code(table.transform)
-        now = self._clock.now_utc()
+        now = self.today_utc()
         prepared = prepare_transform(table, table.transform, code, upstream, self.store, self.ledger, keys, now)
         if table.if_late is None or not prepared.missing:
             return prepared

@@ -7,7 +7,6 @@ missed once is found the next time.
 
 import dagster as dg
 
-from sh_resources.clock import SystemClock
 from sh_resources.engine import Engine
 
 EVERY_S = 2
@@ -22,7 +21,7 @@ EVERY_S = 2
 def arrivals(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Archive new files and record them; automation sees them at its next tick."""
     engine: Engine = context.resources.engine
-    taken = engine.take_in(SystemClock().now_utc())
+    taken = engine.take_in(engine.today_utc())
     if not taken:
         return dg.SkipReason("Nothing new has landed.")
     return dg.SkipReason(f"Taken in: {', '.join(f'{count} of {feed}' for feed, count in taken.items())}.")

@@ -40,8 +40,8 @@ from sh_resources.wiring import new_id, open_engine
 
 OWNER = "team:test"
 BERLIN = "Europe/Berlin"
-DAYS = Daily(date(2030, 3, 4))
-MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY, SATURDAY, SUNDAY = (f"2030-03-{day}" for day in range(25, 32))
+DAYS = Daily(date(2024, 3, 4))
+MONDAY, TUESDAY, WEDNESDAY, THURSDAY, FRIDAY, SATURDAY, SUNDAY = (f"2024-03-{day}" for day in range(25, 32))
 """The clocks of Berlin are put forward in the night to Sunday."""
 
 SALES = Feed(
@@ -177,12 +177,14 @@ class Shop:
     """A state folder with a clock that stands still, and everything that runs there.
 
     Attributes:
+        graph: Its tables.
         home: State folder.
         clock: Moved by the test.
         engine: On the folder.
         ran: What was executed since somebody asked last, by table.
     """
 
+    graph: Graph
     home: Path
     clock: ManualClock
     engine: Engine
@@ -190,11 +192,11 @@ class Shop:
     ran: dict[str, dict[str, Outcome]] = field(default_factory=dict)
 
     @classmethod
-    def at(cls, home: Path, now_utc: datetime) -> "Shop":
+    def at(cls, home: Path, now_utc: datetime, graph: Graph = GRAPH) -> "Shop":
         """Open one."""
         clock = ManualClock(now_utc)
-        engine = open_engine(load({"SELFHEAL_HOME": str(home)}), GRAPH, clock=clock, patience_s=0)
-        return cls(home, clock, engine, Watch(GRAPH, LedgerBook(engine, clock)))
+        engine = open_engine(load({"SELFHEAL_HOME": str(home)}), graph, clock=clock, patience_s=0)
+        return cls(graph, home, clock, engine, Watch(graph, LedgerBook(engine, clock)))
 
     def land(self, feed: Feed, day: str, content: bytes) -> None:
         """Deliver a file."""
@@ -218,18 +220,26 @@ class Shop:
             for outcome in self.engine.materialize(of.name, list(why), run_id=new_id()):
                 self.ran.setdefault(of.name, {})[outcome.partition] = outcome
 
-        heal(GRAPH, decide, run, self.clock, patience_s=0)
+        heal(self.graph, decide, run, self.clock, patience_s=0)
         return {name: sorted(found) for name, found in self.ran.items()}
 
     def marks(self) -> dict[str, list[str]]:
         """Partitions that rest on placeholders, by table."""
-        found = {name: self.engine.ledger.publications.current(name) for name in NAMES}
+        found = {t.name: self.engine.ledger.publications.current(t.name) for t in self.graph.tables}
         marked = {name: sorted(k for k, s in of.items() if s.version.marks) for name, of in found.items()}
         return {name: keys for name, keys in marked.items() if keys}
 
+    def roots(self) -> dict[tuple[str, str], str]:
+        """The content of every partition that has something published."""
+        return {
+            (t.name, key): snapshot.version.root
+            for t in self.graph.tables
+            for key, snapshot in self.engine.ledger.publications.current(t.name).items()
+        }
+
     def rows(self, name: str, days: Iterable[str] | None = None) -> list[dict[str, object]]:
         """What readers see, in the order of the key."""
-        of = GRAPH[name]
+        of = self.graph[name]
         found = self.engine.store.published(of, None if days is None else list(days)).collect()
         return found.sort("date", *of.contract.key).to_dicts()
 

@@ -195,9 +195,13 @@ class MemoryBook:
         self.between()
         return [(key, serial) for key, (_, serial) in self.ledger.arrived.get(feed, {}).items()]
 
-    def late(self, table: str, now_utc: datetime) -> Flags:
+    def today(self, now_utc: datetime) -> datetime:
+        """What day and time it is for vendors, and so which periods have begun."""
+        return now_utc
+
+    def late(self, table: str, today: datetime) -> Flags:
         """Which declared partitions of a table are past their deadline, by place."""
-        return Deadlines(self.graph).passed(table, now_utc)
+        return Deadlines(self.graph).passed(table, today)
 
     def recipe(self, table: str) -> int:
         """The present recipe of a table."""

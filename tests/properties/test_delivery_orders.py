@@ -21,9 +21,9 @@ from sh_core.lateness import Deadlines
 from tests.late import DAYS, GRAPH, NAMES, SALES, VISITS, Shop, sales, visits
 
 SEED = int(os.environ.get("SELFHEAL_SEED", "1"))
-FIRST = date(2030, 3, 4)
+FIRST = date(2024, 3, 4)
 MONTH = [(FIRST + timedelta(days=n)).isoformat() for n in range(28)]
-END = datetime(2030, 4, 15, tzinfo=UTC)
+END = datetime(2024, 4, 15, tzinfo=UTC)
 STEP = timedelta(hours=47)
 
 Seen = dict[tuple[str, str], tuple[object, ...]]
@@ -227,7 +227,7 @@ def check(home: Path, seed: int) -> None:
     on_time = Shop.at(home / "on_time", datetime.fromisoformat(MONTH[0]).replace(tzinfo=UTC))
     for (feed, day), content in month.last.items():
         on_time.land(SALES if feed == SALES.name else VISITS, day, content)
-    on_time.until(datetime(2030, 4, 1, 3, tzinfo=UTC))  # before anything is late
+    on_time.until(datetime(2024, 4, 1, 3, tzinfo=UTC))  # before anything is late
     on_time.heal()
     wanted = seen(on_time)
     assert shop.engine.ledger.incidents.open() == [], f"seed {seed}"
