@@ -90,8 +90,9 @@ def replay_history(
     """Replay a Git history of published files: each commit is a delivery at its time.
 
     After each one the tables are brought up to date, and what became of it is told. For vendors, it is the time of the
-    commit. What was replayed before is not replayed again, so that it can be interrupted and goes on as the history
-    grows. SELFHEAL_TABLES names the module whose TABLES are meant.
+    commit then, and stays so in this state folder: replay into one of its own. What was replayed before is not replayed
+    again, so that it can be interrupted and goes on as the history grows. SELFHEAL_TABLES names the module whose TABLES
+    are meant.
 
     **Examples**
 

@@ -7,6 +7,7 @@ Invariant: one block, or one line of JSON, per publication, written when everyth
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
+from datetime import datetime
 
 from rich.console import Console
 
@@ -27,6 +28,7 @@ class Lines:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._publications = 0
+        self._at: datetime | None = None
         self._executed = Counter[str]()
 
     def begin(self, settings: Settings) -> None:
@@ -38,6 +40,7 @@ class Lines:
         """Say what arrived, and what became of it."""
         publication, landed = replayed.publication, replayed.landed
         self._publications += 1
+        self._at = publication.at_utc
         self._executed.update(replayed.executed)
         at = f"{publication.at_utc:%Y-%m-%d %H:%M} UTC  {publication.commit[:10]}  {visible(publication.message)[:60]}"
         self._line(f"{at}  ({replayed.seconds:.1f} s)")
@@ -53,6 +56,11 @@ class Lines:
         """Say what there is now."""
         did = summary({f"of {table}": count for table, count in self._executed.items()}) or "none"
         self._line(f"{self._publications:,} publications replayed; partitions executed: {did}")
+        if self._at is not None:
+            self._line(
+                f"For vendors it is {self._at:%Y-%m-%d %H:%M} UTC in this state folder now; "
+                f"delete {settings.calendar} to go on with the present time"
+            )
         terminal.tables(self._console, report.tables)
         terminal.quarantined(self._console, report.quarantined)
         terminal.incidents(self._console, report.incidents)

@@ -127,6 +127,7 @@ def test_at_a_terminal_each_publication_is_a_block(vendor: Repository, tmp_path:
     assert f"  1 replaced: sales/{TWO}\n" in said
     assert "  stg_sales                 1 executed: 1 withheld\n" in said
     assert "6 publications replayed; partitions executed: 6 of raw_sales, 5 of stg_sales, 4 of mart_days" in said
+    assert "For vendors it is 2026-03-10 06:00 UTC in this state folder now; delete " in said
     assert "No incident is open." in said
 
 
