@@ -9,6 +9,7 @@ meaning; where it comes from is this project's own business.
 
 from sh_core.columns import PASSED_ON
 from sh_core.contract import Contract, Reference, Split, TableRule, Utc, Withhold, field
+from sh_core.deliveries import Several
 from sh_core.due import By, DaysOff, Within
 from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
@@ -45,6 +46,7 @@ __all__ = [
     "Placeholder",
     "Reference",
     "Required",
+    "Several",
     "Split",
     "Static",
     "Station",

@@ -10,6 +10,7 @@ counts as skipped, and a planned materialization as failed as soon as anything e
 process published and did not live to tell is told by the next run, and nobody has to look for gaps.
 """
 
+import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -158,7 +159,7 @@ def tell(
     with one_transaction(context.instance):
         if context.selected_asset_keys:
             if table.feed is not None:
-                arrivals = engine.ledger.arrivals.current(table.feed.name, [t.partition for t in told])
+                arrivals = engine.ledger.arrivals.counting(table.feed.name, [t.partition for t in told])
                 _tell_arrivals(context, table.feed, arrivals)
                 tags = {t.partition: {**tags[t.partition], **_read(table.feed, t, arrivals)} for t in told}
             for t in told:
@@ -197,26 +198,36 @@ def _tell_withheld(context: dg.AssetExecutionContext, table: Table, told: Sequen
             context.log_event(said)
 
 
-def _read(feed: Feed, told: Told, arrivals: Mapping[str, Arrival]) -> Tags:
-    """Which file the content of a raw partition comes from."""
-    newest = arrivals.get(told.partition)
-    read = newest is not None and any(share.arrival_id == newest.id for share in told.shares)
-    return feed_tags(feed, newest.sha256 if newest is not None and read else None)
+def _read(feed: Feed, told: Told, arrivals: Mapping[str, Sequence[Arrival]]) -> Tags:
+    """Which files the content of a raw partition comes from."""
+    newest = arrivals.get(told.partition, ())
+    read = bool(newest) and {a.id for a in newest} <= {share.arrival_id for share in told.shares}
+    return feed_tags(feed, _content(newest) if read else None)
 
 
-def _tell_arrivals(context: dg.AssetExecutionContext, feed: Feed, arrivals: Mapping[str, Arrival]) -> None:
+def _content(arrivals: Sequence[Arrival]) -> str:
+    """One digest for all files that count for a partition: that of the file, where it is one."""
+    if len(arrivals) == 1:
+        return arrivals[0].sha256
+    return hashlib.sha256("".join(f"{a.part}={a.sha256}\n" for a in arrivals).encode()).hexdigest()
+
+
+def _tell_arrivals(context: dg.AssetExecutionContext, feed: Feed, arrivals: Mapping[str, Sequence[Arrival]]) -> None:
     """Let the feed's own asset show which files have come, each content once."""
     key = feed_key(feed)
     shown = latest_data_versions(context.instance, key, list(arrivals))
-    for partition, arrival in arrivals.items():
-        if shown.get(partition) != arrival.sha256:
+    for partition, those in arrivals.items():
+        content = _content(those)
+        if shown.get(partition) != content:
+            newest = max(those, key=lambda a: a.id)
             metadata: dict[str, Any] = {
-                "file_name": arrival.file_name,
-                "size_bytes": arrival.size_bytes,
-                "arrived": dg.MetadataValue.timestamp(arrival.arrived_utc.timestamp()),
-                "sha256": arrival.sha256,
+                "file_name": ", ".join(a.file_name for a in those),
+                "size_bytes": sum(a.size_bytes for a in those),
+                "arrived": dg.MetadataValue.timestamp(newest.arrived_utc.timestamp()),
+                "sha256": content,
             }
-            tags = {"dagster/data_version": arrival.sha256, **partition_tags(feed.partitions, partition)}
+            metadata |= {"version": newest.version} if newest.version is not None else {}
+            tags = {"dagster/data_version": content, **partition_tags(feed.partitions, partition)}
             named = partition_name(feed.partitions, partition)
             context.log_event(dg.AssetMaterialization(key, partition=named, metadata=metadata, tags=tags))
 

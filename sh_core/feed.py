@@ -11,9 +11,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from sh_core.deliveries import Several
 from sh_core.due import Due, refuse_due
 from sh_core.errors import DeclarationError, refuse_other_kinds
-from sh_core.file_names import FileNames, Named
+from sh_core.file_names import ANY, PART, VERSION, FileNames, Named
 from sh_core.formats import Csv, Format
 from sh_core.partitions import KINDS, Multi, Partitions, Static, Unpartitioned
 
@@ -40,6 +41,9 @@ class Feed:
         due: When a partition's file is owed; None where the vendor has promised no time. Nothing is late then.
         optional: Columns that a file may lack; their cells are null then.
         aliases: Other names under which a column may come, by column. They are declared, never guessed.
+        version_column: Column whose greatest value is the version of a file, where names do not say it: numbers by
+            their value, anything else by its letters, as time stamps of one format are ordered.
+        several: What several files for one partition mean.
     """
 
     name: str
@@ -55,6 +59,8 @@ class Feed:
     due: Due | None = None
     optional: frozenset[str] = frozenset()
     aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
+    version_column: str | None = None
+    several: Several = Several.LATEST
 
     def __post_init__(self) -> None:
         """Refuse a declaration that could not name its files or rows."""
@@ -70,6 +76,7 @@ class Feed:
                 "pii": (self.pii, frozenset, "a frozenset of columns, frozenset({'reader'})"),
                 "optional": (self.optional, frozenset, "a frozenset of columns, frozenset({'reader'})"),
                 "aliases": (self.aliases, Mapping, "other names by column, {'branch': ('branch_name',)}"),
+                "several": (self.several, Several, "one of Several.LATEST, .APPEND, .HOLD"),
             },
         )
         _ = self._names  # refuses a name that does not say which partition a file is of
@@ -92,11 +99,17 @@ class Feed:
         if reserved:
             msg = f"feed {self.name}: {', '.join(reserved)}: such column names are reserved for the framework"
             raise DeclarationError(msg)
+        self._refuse_several()
 
     def _refuse_names(self) -> None:
         """Refuse names under which nobody could tell which column is meant, or whether a file is one of the feed's."""
         if self.optional >= set(self.columns):
             msg = f"feed {self.name}: every column is optional; leave out those that each file has"
+            raise DeclarationError(msg)
+        if self.version_column in self.optional:
+            msg = (
+                f"feed {self.name}: version_column {self.version_column!r} is optional; each file must say its version"
+            )
             raise DeclarationError(msg)
         for column, others in self.aliases.items():
             refuse_other_kinds(
@@ -120,6 +133,22 @@ class Feed:
         missing = set(self.columns).difference(found, self.optional)
         return None if missing or len(set(found)) < len(header) else found
 
+    def _refuse_several(self) -> None:
+        """Refuse a feed of which nobody could say in which order its files follow each other."""
+        if self.version_column is not None:
+            if self.version_column not in self.columns:
+                msg = f"feed {self.name}: version_column {self.version_column!r} is no column of it"
+                raise DeclarationError(msg)
+            if VERSION in self._names.open:
+                msg = f"feed {self.name}: a version is in the file's name or in version_column, not in both"
+                raise DeclarationError(msg)
+        if self.several is Several.APPEND and PART not in self._names.open:
+            msg = (
+                f"feed {self.name}: Several.APPEND needs {{{PART}}} in file_name {self.file_name!r}, which tells the "
+                "files of a partition apart: a file that comes again under its part replaces the one before"
+            )
+            raise DeclarationError(msg)
+
     @cached_property
     def _names(self) -> FileNames:
         try:
@@ -129,9 +158,14 @@ class Feed:
             raise DeclarationError(msg) from wrong
 
     @property
+    def is_plain(self) -> bool:
+        """Whether a partition has one file, and the last to arrive is it."""
+        return self.has_one_name and self.version_column is None and self.several is Several.LATEST
+
+    @property
     def has_one_name(self) -> bool:
         """Whether the file of a partition can have but one name: it holds neither a version nor a part."""
-        return self._names.is_one
+        return not self._names.open
 
     @property
     def takes(self) -> str:
@@ -153,9 +187,9 @@ class Feed:
         """The file of a partition, for people who wait for it."""
         return f"file {self.expected_file(key)} of feed {self.name}"
 
-    def expected_file(self, key: str) -> str:
-        """Name of the file that should hold a partition, with ``*`` where a version or a part stands."""
-        return self._names.write(key)
+    def expected_file(self, key: str, version: str = ANY, part: str = ANY) -> str:
+        """Name of the file that should hold a partition, with ``*`` for a version and a part that are not given."""
+        return self._names.write(key, version, part)
 
     def prefix(self, key: str) -> str:
         """What the names of all files of a partition begin with; the whole name where there is but one."""
@@ -169,3 +203,8 @@ class Feed:
         """The partition that a file name stands for, or None if the name is not one of this feed's."""
         named = self.named(file_name)
         return None if named is None else named.partition
+
+    def part_of(self, file_name: str) -> str:
+        """Which of a partition's files a name stands for; empty unless files are appended."""
+        named = self.named(file_name) if self.several is Several.APPEND else None
+        return (named.part or "") if named is not None else ""

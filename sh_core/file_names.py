@@ -105,9 +105,9 @@ class FileNames:
         self._refuse_same_names()
 
     @cached_property
-    def is_one(self) -> bool:
-        """Whether a partition's file has but one name."""
-        return not self._open
+    def open(self) -> frozenset[str]:
+        """Which of version and part are in the name; a dimension of that name is a dimension."""
+        return frozenset({VERSION, PART}.intersection(self._names).difference(self._sets))
 
     def write(self, key: str, version: str = ANY, part: str = ANY) -> str:
         """The name of a partition's file, with ``*`` for what is not given.
@@ -115,13 +115,13 @@ class FileNames:
         Raises:
             DeclarationError: If the key is spelled in another way, and is not one of the set.
         """
-        given = self._pieces(key) | {name: {VERSION: version, PART: part}[name] for name in self._open}
+        given = self._pieces(key) | {name: {VERSION: version, PART: part}[name] for name in self.open}
         filled = (given[name] + text for name, text in zip(self._names, self._texts[1:], strict=True))
         return self._texts[0] + "".join(filled)
 
     def prefix(self, key: str) -> str:
         """What the names of all files of a partition begin with, as far as that can be known."""
-        return re.split(re.escape(ANY), self.write(key), maxsplit=1)[0] if self._open else self.write(key)
+        return re.split(re.escape(ANY), self.write(key), maxsplit=1)[0] if self.open else self.write(key)
 
     def read(self, file_name: str) -> Named | None:
         """What a name says; None if it is not one of these."""
@@ -131,7 +131,7 @@ class FileNames:
         found = match.groupdict()
         pieces = {name: self._read_piece(name, found[name]) for name in self._sets}
         key = self._joined({name: piece for name, piece in pieces.items() if piece is not None})
-        version, part = (found[name] if name in self._open else None for name in (VERSION, PART))
+        version, part = (found[name] if name in self.open else None for name in (VERSION, PART))
         if key is None or (version is not None and _VERSION.fullmatch(version) is None):
             return None
         try:
@@ -170,11 +170,6 @@ class FileNames:
         found = ((name, codes) for name, codes in _PLACEHOLDER.findall(self.template) if codes)
         return dict(found)
 
-    @cached_property
-    def _open(self) -> frozenset[str]:
-        """Which of version and part are in the name; a dimension of that name is a dimension."""
-        return frozenset({VERSION, PART}.intersection(self._names).difference(self._sets))
-
     def _refuse_count(self) -> None:
         wanted = [f"{{{name}}}" for name in self._sets]
         colons = [f"{{{name}:" for name in self._names if f"{{{name}:" in self.template]
@@ -184,12 +179,12 @@ class FileNames:
             often = f"{' and '.join(wrong)} once"
         elif "/" in self.template:
             often = f"{' and '.join(wanted)} once" if wanted else "one name"
-        elif unknown := [name for name in self._names if name not in self._sets and name not in self._open]:
+        elif unknown := [name for name in self._names if name not in self._sets and name not in self.open]:
             placeholders = ", ".join([*wanted, f"{{{VERSION}}}", f"{{{PART}}}"])
             raise self._wrong(f"has {{{unknown[0]}}}, which stands for nothing; there are {placeholders}")
-        elif twice := [name for name in self._open if self._names.count(name) > 1]:
+        elif twice := [name for name in self.open if self._names.count(name) > 1]:
             raise self._wrong(f"has {{{twice[0]}}} twice")
-        elif odd := [c for c in colons if c[1:-1] in self._open or c[1:-1] not in self._spelled]:
+        elif odd := [c for c in colons if c[1:-1] in self.open or c[1:-1] not in self._spelled]:
             raise self._wrong(f"has {odd[0]}…}}, which cannot be spelled in another way; write {odd[0][:-1]}}}")
         else:
             return
@@ -203,7 +198,7 @@ class FileNames:
     def _refuse_touching(self) -> None:
         """Refuse ``{version}{part}``: nobody knows where the one ends."""
         for (one, other), between in self._neighbours:
-            if not between and not self._open.isdisjoint({one, other}):
+            if not between and not self.open.isdisjoint({one, other}):
                 raise self._wrong(f"needs some text between {{{one}}} and {{{other}}}: nobody knows where one ends")
 
     def _refuse_same_names(self) -> None:
@@ -219,7 +214,7 @@ class FileNames:
                 raise DeclarationError(msg)
         for (one, other), between in self._neighbours:
             keys = self._sets.get(one)
-            if isinstance(keys, Static) and other in self._open:
+            if isinstance(keys, Static) and other in self.open:
                 for key in keys.of:
                     for head in _heads(key, between):
                         if head in keys.of:
@@ -289,7 +284,7 @@ class FileNames:
 
     def _like(self, name: str, behind: str) -> str:
         """What a placeholder may stand for."""
-        if name in self._open:
+        if name in self.open:
             # Up to where the text behind it comes first, so that there is no choice.
             return f"(?:(?!{re.escape(behind)})[^/])+" if behind else "[^/]+"
         if name in self._spelled:

@@ -173,6 +173,9 @@ def _of_reads(only_before: frozenset[Read], only_now: frozenset[Read]) -> list[R
         if identity in then and identity in today:
             old, new = then[identity].digest, today[identity].digest
             reasons.append(InputChanged(source, partition, columns, rows, old, new))
+        elif not columns:  # a file: that there is another one, or one less, is no matter of declaring
+            old, new = (side[identity].digest if identity in side else ABSENT for side in (then, today))
+            reasons.append(InputChanged(source, partition, columns, rows, old, new))
         elif identity in today:
             reasons.append(InputRedeclared(source, partition, _columns(then, identity), columns))
         elif _columns(today, identity) is None:

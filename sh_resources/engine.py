@@ -18,11 +18,13 @@ from sh_core.bars import Bar, barring
 from sh_core.clauses import clauses_as_text
 from sh_core.code_version import CodeVersion, code_version
 from sh_core.errors import DeclarationError, FeedError
+from sh_core.feed import Feed
 from sh_core.graph import Graph
 from sh_core.lateness import Deadlines
 from sh_core.mapping import width
 from sh_core.outcome import Busy, Outcome, Reused, Waiting
 from sh_core.reading import recipe
+from sh_core.records import Arrival
 from sh_core.staleness import Astray, Look, Stale, compare
 from sh_core.table import Table, Transform
 from sh_core.trace import Trace
@@ -203,7 +205,8 @@ class Engine:
                 failed.append(error)
                 continue
             # Not what could not be read: that may be over the next time, without a trace at the file.
-            self._seen.update({(feed.name, file.partition): new[file.partition] for file in taken})
+            read = {file.file_name for file in taken}
+            self._seen.update({(feed.name, name): file for name, file in new.items() if file.file_name in read})
             if taken:
                 counts[feed.name] = len(taken)
         if failed:
@@ -268,11 +271,22 @@ class Engine:
                 continue
             keys = feed.partitions.declared(now_utc) if wanted is None else wanted[table.name]
             seen = self.landing.delivered(feed, keys).files
-            known = self.ledger.arrivals.current(feed.name, seen.keys()) if seen else {}
-            new = {key: f.file_name for key, f in seen.items() if self.landing.is_news(feed, f, known.get(key))}
+            known = self._recorded(feed, seen.values()) if seen else {}
+            new = {
+                f.partition: f.file_name
+                for f in seen.values()
+                if self.landing.is_news(feed, f, known.get((f.partition, f.file_name)))
+            }
             if new:
                 found[table.name] = new
         return found
+
+    def _recorded(self, feed: Feed, files: Collection[Delivered]) -> dict[tuple[str, str], Arrival]:
+        """What was recorded last of files, by partition and name; of a feed's one file under whatever name it had."""
+        if feed.is_plain:
+            current = self.ledger.arrivals.current(feed.name, {f.partition for f in files})
+            return {(f.partition, f.file_name): current[f.partition] for f in files if f.partition in current}
+        return {(a.partition, a.file_name): a for a in self.ledger.arrivals.all(feed.name)}
 
     def recover(self, run_id: str) -> dict[str, int]:
         """Finish or discard what stopped processes left half-done in any table, without computing anything.

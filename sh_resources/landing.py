@@ -86,7 +86,7 @@ class Seen:
     """What is in a feed's folder.
 
     Attributes:
-        files: Files that may be taken in, by partition key.
+        files: Files that may be taken in, by partition key; by their names where a partition may have several.
         refused: Why something under the name of a partition's file is not taken, in words, by partition key.
     """
 
@@ -134,18 +134,21 @@ class LandingZone:
         """
         folder = self._folder(feed)
         wanted = {feed.expected_file(key): key for key in partitions}
+        several = None if feed.has_one_name else frozenset(wanted.values())
         files: dict[str, Delivered] = {}
         refused: dict[str, str] = {}
         try:
             with os.scandir(folder) as entries:
                 for entry in entries:
-                    key = wanted.get(entry.name)
-                    if key is None or entry.name.startswith("."):
+                    key = wanted.get(entry.name) if several is None else feed.partition_of(entry.name)
+                    if key is None or (several is not None and key not in several) or entry.name.startswith("."):
                         continue
                     match _stat_or_why_not(entry):
                         case os.stat_result() as found:
                             stamp = (found.st_ino, found.st_mtime_ns, found.st_ctime_ns)
-                            files[key] = Delivered(key, entry.name, found.st_size, stamp)
+                            files[key if several is None else entry.name] = Delivered(
+                                key, entry.name, found.st_size, stamp
+                            )
                         case str(why):
                             refused[key] = why
         except FileNotFoundError:
@@ -153,7 +156,8 @@ class LandingZone:
         except OSError as error:
             msg = f"feed {feed.name}: {folder} cannot be listed ({error.strerror}); check that it is a readable folder"
             raise FeedError(msg) from error
-        return Seen({key: files[key] for key in wanted.values() if key in files}, refused)
+        order = wanted.values() if several is None else sorted(files)
+        return Seen({key: files[key] for key in order if key in files}, refused)
 
     def strays(self, feeds: Collection[Feed], now_utc: datetime) -> dict[str, Feed | None]:
         """What lies in the landing zone under a name that nobody looks for.
@@ -214,7 +218,7 @@ class LandingZone:
                 "make room or give access, then run again: files already archived are kept"
             )
             raise FeedError(msg) from error
-        refused = {key: why for key, why in zip(delivered, results, strict=True) if isinstance(why, str)}
+        refused = {f.partition: why for f, why in zip(delivered.values(), results, strict=True) if isinstance(why, str)}
         return Taken(taken, refused)
 
     def is_news(self, feed: Feed, file: Delivered, known: Arrival | None) -> bool:

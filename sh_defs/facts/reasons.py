@@ -151,6 +151,8 @@ def _input(reason: InputChanged, detail: Detail | None, own: str) -> str:
     where = _where(reason.source, reason.partition, own)
     picked = reason.rows.partition(" as ")[0] if not reason.rows.startswith("as ") else ""
     looked_up = f"rows of {where} looked up by {picked}" if picked else where
+    if not reason.columns and reason.rows:  # one of several files
+        where = f"{reason.rows} of {where}"
     match detail:
         case _ if reason.appeared:
             said = f"{where} was not there, and is now"

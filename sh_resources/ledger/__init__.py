@@ -9,8 +9,8 @@ settled) → ``bars`` (what rollbacks keep away) → ``accounting`` (where every
 go) → ``ledger`` (all of it together).
 """
 
+from sh_core.deliveries import Delivery
 from sh_resources.ledger.accounting import ArrivalAccount
-from sh_resources.ledger.arrivals import Delivery
 from sh_resources.ledger.leases import Lease
 from sh_resources.ledger.ledger import Ledger
 from sh_resources.ledger.publications import Activity

@@ -168,6 +168,7 @@ def test_feeds_that_declare_neither_keep_the_version_that_they_had() -> None:
     [
         ({"optional": frozenset({"remark"})}, "optional names remark, which is no column"),
         ({"optional": frozenset(PLAIN)}, "every column is optional; leave out those that each file has"),
+        ({"version_column": "note"}, "version_column 'note' is optional"),
         ({"optional": ("note",)}, "optional is a frozenset of columns"),
         ({"aliases": {"remark": ("note",)}}, "aliases names remark, which is no column"),
         ({"aliases": {"note": ("place",)}}, "'place' would name two columns"),

@@ -87,21 +87,19 @@ def test_a_name_that_no_calendar_has_is_no_partitions(partitions: Partitions, te
     assert feed(template, partitions).named(name) is None
 
 
+SPELLINGS: list[tuple[Daily | Weekly | Monthly | Hourly, str]] = [
+    *((ENDLESS, spelling) for spelling in ("%Y%m%d", "%m-%d-%Y", "%d%b%y", "%y%j", "%B%d%Y")),
+    *((WEEKS, spelling) for spelling in ("%G%V", "%y%m%d")),
+    *((MONTHS, spelling) for spelling in ("%b%Y", "%y%m", "%Y%m%d")),
+    *((LOCAL_HOURS, spelling) for spelling in ("%Y%m%d%H%M%z", "%z%H%j%y")),
+    *((INDIAN_HOURS, spelling) for spelling in ("%Y%m%d%H", "%H.%M %d.%m.%Y")),
+]
+
+
 @given(st.data())
 def test_every_period_has_a_name_of_its_own_in_every_spelling(data: st.DataObject) -> None:
     """The incident to prevent: two days that have one name, so that the file of one is published as the other's."""
-    partitions: Partitions
-    partitions, spelling = data.draw(
-        st.sampled_from(
-            [
-                *((ENDLESS, s) for s in ("%Y%m%d", "%m-%d-%Y", "%d%b%y", "%y%j", "%B%d%Y")),
-                *((WEEKS, s) for s in ("%G%V", "%y%m%d")),
-                *((MONTHS, s) for s in ("%b%Y", "%y%m", "%Y%m%d")),
-                *((LOCAL_HOURS, s) for s in ("%Y%m%d%H%M%z", "%z%H%j%y")),
-                *((INDIAN_HOURS, s) for s in ("%Y%m%d%H", "%H.%M %d.%m.%Y")),
-            ]
-        )
-    )
+    partitions, spelling = data.draw(st.sampled_from(SPELLINGS))
     keys = partitions.declared(datetime(2026, 12, 31, tzinfo=UTC))
     one, other = data.draw(st.sampled_from(keys)), data.draw(st.sampled_from(keys))
     names = FileNames(f"x{{partition:{spelling}}}y", partitions)
