@@ -184,7 +184,10 @@ class Contract:
                 raise DeclarationError(f"{rule} needs columns of the model, each once; {there}")
         nullable = [c for c in self.key if self._pandera.columns[c].nullable]
         if nullable:
-            raise DeclarationError(f"key column {', '.join(nullable)} is nullable; a row without a key has no identity")
+            raise DeclarationError(
+                f"key column {', '.join(nullable)} is nullable; a row without a key has no identity: leave it out of "
+                'the key, or drop nullable=True and have the transform fill it, e.g. .fill_null("")'
+            )
         for column, quantum in self.quanta.items():
             if not self.schema[column].is_float():
                 raise DeclarationError(

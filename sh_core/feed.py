@@ -6,6 +6,8 @@ file name maps to at most one partition, and back.
 """
 
 import re
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -37,6 +39,8 @@ class Feed:
         max_bytes: Largest file that is read, in bytes, as delivered and again as unpacked; a larger one is archived and
             withheld. What is read is held in memory, several times over.
         due: When a partition's file is owed; None where the vendor has promised no time. Nothing is late then.
+        optional: Columns that a file may lack; their cells are null then.
+        aliases: Other names under which a column may come, by column. They are declared, never guessed.
         version_column: Column whose greatest value is the version of a file, where names do not say it: numbers by
             their value, anything else by its letters, as time stamps of one format are ordered.
         several: What several files for one partition mean.
@@ -53,6 +57,8 @@ class Feed:
     pii: frozenset[str] = frozenset()
     max_bytes: int = 512 * 2**20
     due: Due | None = None
+    optional: frozenset[str] = frozenset()
+    aliases: Mapping[str, tuple[str, ...]] = field(default_factory=dict, hash=False)
     version_column: str | None = None
     several: Several = Several.LATEST
 
@@ -68,6 +74,8 @@ class Feed:
                 "partitions": (self.partitions, Partitions, KINDS),
                 "columns": (self.columns, tuple, "a tuple of names, ('branch', 'item')"),
                 "pii": (self.pii, frozenset, "a frozenset of columns, frozenset({'reader'})"),
+                "optional": (self.optional, frozenset, "a frozenset of columns, frozenset({'reader'})"),
+                "aliases": (self.aliases, Mapping, "other names by column, {'branch': ('branch_name',)}"),
                 "several": (self.several, Several, "one of Several.LATEST, .APPEND, .HOLD"),
             },
         )
@@ -78,10 +86,12 @@ class Feed:
         if self.max_bytes < 1:
             msg = f"feed {self.name}: max_bytes is a number of bytes, at least 1, not {self.max_bytes}"
             raise DeclarationError(msg)
-        if not self.pii <= set(self.columns):
-            unknown = ", ".join(sorted(self.pii - set(self.columns)))
-            msg = f"feed {self.name}: pii names {unknown}, which is no column of it"
-            raise DeclarationError(msg)
+        for option, named in {"pii": self.pii, "optional": self.optional, "aliases": frozenset(self.aliases)}.items():
+            if not named <= set(self.columns):
+                unknown = ", ".join(sorted(named - set(self.columns)))
+                msg = f"feed {self.name}: {option} names {unknown}, which is no column of it"
+                raise DeclarationError(msg)
+        self._refuse_names()
         why = refuse_due(self.due, self.partitions)
         if why is not None:
             raise DeclarationError(f"feed {self.name}: {why}")
@@ -89,8 +99,39 @@ class Feed:
         if reserved:
             msg = f"feed {self.name}: {', '.join(reserved)}: such column names are reserved for the framework"
             raise DeclarationError(msg)
-
         self._refuse_several()
+
+    def _refuse_names(self) -> None:
+        """Refuse names under which nobody could tell which column is meant, or whether a file is one of the feed's."""
+        if self.optional >= set(self.columns):
+            msg = f"feed {self.name}: every column is optional; leave out those that each file has"
+            raise DeclarationError(msg)
+        if self.version_column in self.optional:
+            msg = (
+                f"feed {self.name}: version_column {self.version_column!r} is optional; each file must say its version"
+            )
+            raise DeclarationError(msg)
+        for column, others in self.aliases.items():
+            refuse_other_kinds(
+                f"feed {self.name}", {f"aliases of {column}": (others, tuple, "a tuple of names, ('branch_name',)")}
+            )
+        uses = Counter([*self.columns, *(name for others in self.aliases.values() for name in others)])
+        twice = sorted(name for name, count in uses.items() if count > 1)
+        if twice:
+            msg = f"feed {self.name}: {twice[0]!r} would name two columns; columns and aliases have each name once"
+            raise DeclarationError(msg)
+
+    @cached_property
+    def columns_by_name(self) -> Mapping[str, str]:
+        """Every name under which a column may come, with the column."""
+        others = {name: column for column, names in self.aliases.items() for name in names}
+        return {column: column for column in self.columns} | others
+
+    def columns_of(self, header: Sequence[str]) -> tuple[str, ...] | None:
+        """The columns that a file's header names, in its order; None if these are not the promised ones."""
+        found = tuple(self.columns_by_name[name] for name in header if name in self.columns_by_name)
+        missing = set(self.columns).difference(found, self.optional)
+        return None if missing or len(set(found)) < len(header) else found
 
     def _refuse_several(self) -> None:
         """Refuse a feed of which nobody could say in which order its files follow each other."""

@@ -118,6 +118,7 @@ class Update:
         instance: Where Dagster keeps its runs.
         watcher: Who is told how it goes on.
         stop_if_told: Raises where a person has interrupted; called between runs.
+        heard: Told of each outcome.
         runs: Runs made so far.
         seconds: How long each part took.
     """
@@ -127,6 +128,7 @@ class Update:
     instance: dg.DagsterInstance
     watcher: Watcher
     stop_if_told: Callable[[], None]
+    heard: Callable[[Table, Outcome], None] = lambda *_: None
     runs: list[Run] = field(default_factory=list)
     seconds: dict[str, float] = field(default_factory=dict)
     _waiting: set[str] = field(default_factory=set)
@@ -165,6 +167,7 @@ class Update:
 
         def on_outcome(table: Table, outcome: Outcome) -> None:
             told[outcome.partition] = outcome
+            self.heard(table, outcome)
             tallies[table.name].add(word(outcome), outcome)
             self.watcher.update(table.name, tallies[table.name])
 

@@ -7,7 +7,8 @@ given again.
 
 import json
 import uuid
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -72,6 +73,46 @@ def run(
     from sh_defs.updating import update
 
     refuse_imbalance(update(settings_at(home), first and first.date(), last and last.date(), Console()).feeds)
+
+
+def replay_history(
+    repository: Annotated[Path, typer.Argument(help="A clone's top folder, or a bundle.")],
+    feed: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A feed whose files are in it; NAME=GLOB takes only paths like that. May be repeated.",
+            show_default="all",
+        ),
+    ] = None,
+    revision: Annotated[str, typer.Option(help="Which commits, as git log takes it.")] = "HEAD",
+    until: Annotated[
+        datetime | None, typer.Option(formats=["%Y-%m-%d"], help="Last day (UTC) that is replayed.", show_default="all")
+    ] = None,
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Replay a Git history of published files: each commit is a delivery at its time.
+
+    After each one the tables are brought up to date, and what became of it is told. For vendors, it is the time of the
+    commit then, and stays so in this state folder: replay into one of its own. What was replayed before is not replayed
+    again, so that it can be interrupted and goes on as the history grows. SELFHEAL_TABLES names the module whose TABLES
+    are meant.
+
+    **Examples**
+
+    ```
+    SELFHEAL_TABLES=my_tables selfheal replay-history feeds.bundle
+    selfheal replay-history ~/clone --feed 'loans=daily/*' --until 2026-03-31
+    selfheal replay-history ~/clone --json | jq -c '{commit, tables}'
+    ```
+    """
+    from sh_defs.replaying import replay
+    from sh_defs.shown.replayed import Lines, Objects
+
+    end = None if until is None else until.replace(tzinfo=UTC) + timedelta(days=1, microseconds=-1)
+    globs = {name: glob or None for name, _, glob in (given.partition("=") for given in feed or ())}
+    show = Objects(typer.echo) if as_json else Lines(Console())
+    refuse_imbalance(replay(settings_at(home), repository, globs, revision, end, show).feeds)
 
 
 def dev(

@@ -2,7 +2,7 @@
 
 Belongs here: splitting CSV text into records and cells, and what is wrong with a header. Does not belong here: what is
 common to all formats (``rows``). Invariant: everything after the header ends up in exactly one row, no cell is altered
-or guessed; an empty cell is the empty text, and no readable cell is null.
+or guessed; an empty cell is the empty text, and no readable cell is null but those of a column that the file lacks.
 
 Cells in quotes may hold delimiters, doubled quotes and line ends; lines end with LF or CRLF, the last one perhaps with
 neither. A record **cannot be read** if it
@@ -24,8 +24,8 @@ day without rows.
 """
 
 import io
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 import polars as pl
@@ -46,6 +46,7 @@ from sh_resources.raw.rows import (
     header_breach,
     lines_of,
     looks_like,
+    promised,
     unreadable,
     with_origin,
     without_line_end,
@@ -68,17 +69,17 @@ def read_csv(feed: Feed, layout: Csv, files: Mapping[str, tuple[str, bytes]]) ->
     """
     encoding = layout.codec
     read: dict[str, RawPartition] = {}
-    plain: dict[bytes, dict[str, bytes]] = defaultdict(dict)
+    plain: dict[tuple[str, ...], dict[str, bytes]] = defaultdict(dict)
     for key, (file_name, delivered) in files.items():
         content, encoded = _as_utf8(delivered, encoding)
-        header_and_body = _split_plain(feed, layout, content) if encoded == "utf-8" else None
-        if header_and_body is None:
+        columns_and_body = _split_plain(feed, layout, content) if encoded == "utf-8" else None
+        if columns_and_body is None:
             read[key] = _read_any(feed, layout, key, file_name, content, encoded)
         else:
-            header, body = header_and_body
-            plain[header][key] = body
-    for header, bodies in plain.items():
-        read |= _read_plain(feed, layout, header, bodies, {key: files[key][0] for key in bodies})
+            columns, body = columns_and_body
+            plain[columns][key] = body
+    for columns, bodies in plain.items():
+        read |= _read_plain(feed, layout, columns, bodies, {key: files[key][0] for key in bodies})
     return {key: read[key] for key in files}
 
 
@@ -95,15 +96,18 @@ def _as_utf8(content: bytes, encoding: str) -> tuple[bytes, str]:
 # ------------------------------------------------------------------------------------------------- fast path
 
 
-def _split_plain(feed: Feed, layout: Csv, content: bytes) -> tuple[bytes, bytes] | None:
-    """Header line and body (lines ended by LF) of a file that splits into cells at every delimiter; None for others."""
+def _split_plain(feed: Feed, layout: Csv, content: bytes) -> tuple[tuple[str, ...], bytes] | None:
+    """Columns and body (lines ended by LF) of a file that splits into cells at every delimiter; None for others."""
     if _QUOTE in content or _NUL in content:
         return None
     text = content.replace(b"\r\n", _LF)
     header, _, body = text.partition(_LF)
-    delimiter, width = layout.delimiter.encode(), len(feed.columns)
-    if _CR in text or sorted(header.split(delimiter, width)) != sorted(name.encode() for name in feed.columns):
+    delimiter = layout.delimiter.encode()
+    names = header.split(delimiter, len(feed.columns))
+    columns = feed.columns_of([name.decode() for name in names]) if _CR not in text and _is_utf8(header) else None
+    if columns is None:
         return None
+    width = len(columns)
     if body and not body.endswith(_LF):
         body += _LF
     marks = np.frombuffer(body, np.uint8)
@@ -116,7 +120,7 @@ def _split_plain(feed: Feed, layout: Csv, content: bytes) -> tuple[bytes, bytes]
     if marks.size % width or not (marks.reshape(-1, width) == regular_row).all():
         return None
     blank_line = body.startswith(_LF) or b"\n\n" in body
-    return None if blank_line or not _is_utf8(body) else (header, body)
+    return None if blank_line or not _is_utf8(body) else (columns, body)
 
 
 def _is_utf8(content: bytes) -> bool:
@@ -130,15 +134,16 @@ def _is_utf8(content: bytes) -> bool:
 
 
 def _read_plain(
-    feed: Feed, layout: Csv, header: bytes, bodies: Mapping[str, bytes], file_names: Mapping[str, str]
+    feed: Feed, layout: Csv, columns: Sequence[str], bodies: Mapping[str, bytes], file_names: Mapping[str, str]
 ) -> dict[str, RawPartition]:
-    """Read regular bodies under the same header in one pass, by partition key."""
+    """Read regular bodies with the same columns in one pass, by partition key."""
     delimiter = layout.delimiter
-    # The header is read as a row and dropped: at the very start polars would take U+FEFF for a byte-order mark.
+    # The first row is dropped: at the very start polars would take U+FEFF for a byte-order mark.
+    first = delimiter.join("-" for _ in columns).encode()
     cells = pl.read_csv(
-        b"".join((header, _LF, *bodies.values())),
+        b"".join((first, _LF, *bodies.values())),
         has_header=False,
-        schema=dict.fromkeys(header.decode().split(delimiter), pl.String()),
+        schema=dict.fromkeys(columns, pl.String()),
         separator=delimiter,
         quote_char=None,
         empty_string_is_null=False,
@@ -164,11 +169,11 @@ def _read_any(feed: Feed, layout: Csv, key: str, file_name: str, content: bytes,
     """Read one file, whatever it holds."""
     records = _records(content, encoding, layout.delimiter)
     _, header_lines, header = next(records, (1, [b""], None))
-    breach = _breach_of(feed, layout, file_name, header_lines[0], header)
-    if breach is not None:
+    columns = None if header is None else feed.columns_of(header)
+    if columns is None:
+        breach = _breach_of(feed, layout, file_name, header_lines[0], header)
         # Nothing is known of the columns, so neither is where a quoted cell would span lines: each line stands alone.
         return all_unreadable(feed, key, file_name, lines_of(content, encoding, first=2), breach)
-    columns = header or []
     rows = _rows(records, len(columns), encoding)
     return RawPartition(from_rows(feed, key, file_name, rows, columns))
 
@@ -273,18 +278,15 @@ def _split_line(text: str, delimiter: str, cells: list[str], quoted: list[str] |
 # ---------------------------------------------------------------------------------------------------- header
 
 
-def _breach_of(feed: Feed, layout: Csv, file_name: str, raw: bytes, header: list[str] | None) -> RuleBreach | None:
+def _breach_of(feed: Feed, layout: Csv, file_name: str, raw: bytes, header: list[str] | None) -> RuleBreach:
     """What is wrong with a header, given its first line as it came and its cells if they could be read."""
-    names = Counter(header)
-    if names == Counter(feed.columns):
-        return None
-    if names.keys() & set(feed.columns):
-        problem = wrong_columns(feed, header or ())
+    if header is not None and not feed.columns_by_name.keys().isdisjoint(header):
+        problem = wrong_columns(feed, header)
     else:
         # Not a header at all, perhaps a row of data: say what it looks like, but quote nothing from it.
         unread = f"this is no readable {layout.encoding} CSV" if header is None else "none of the columns is there"
         problem = _guess(feed, layout, without_line_end(raw[:MAX_TEXT_BYTES])) or unread
-    return header_breach(f"{file_name} line 1", problem, layout.delimiter.join(feed.columns))
+    return header_breach(f"{file_name} line 1", problem, promised(feed, layout.delimiter))
 
 
 def _guess(feed: Feed, layout: Csv, line: bytes) -> str | None:
@@ -294,6 +296,6 @@ def _guess(feed: Feed, layout: Csv, line: bytes) -> str | None:
     if other := looks_like(line, but_not="CSV"):
         return f"{other}, not CSV"
     for delimiter in {",", ";", "\t", "|"} - {layout.delimiter}:
-        if sorted(line.replace(_QUOTE, b"").split(delimiter.encode())) == sorted(c.encode() for c in feed.columns):
+        if feed.columns_of(line.replace(_QUOTE, b"").decode("utf-8", "replace").split(delimiter)) is not None:
             return f"the delimiter is {delimiter!r}, not {layout.delimiter!r}"
     return None

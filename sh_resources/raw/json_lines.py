@@ -16,15 +16,16 @@ a value                   becomes
 A line **cannot be read** if it is blank, longer than ``MAX_RECORD_BYTES``, holds a NUL (also an escaped one, in a cell)
 or bytes that are invalid in the feed's encoding, is no JSON object, names a key twice, is nested deeper than
 ``MAX_DEPTH``, or holds half of a surrogate pair. Nor can a line with a key that was not promised: published without it,
-what it said would be lost.
+what it said would be lost. Nor can one that has a column under two of its names.
 
-The rule ``header`` is broken if a promised column is in no line, or each line has the same column too many: that is how
-another layout looks, and not a slip. A file without any line is a day without rows.
+The rule ``header`` is broken if a promised column that is not optional is in no line, or each line has the same column
+too many, or the same one under two names: that is how another layout looks, and not a slip. A file without any line is
+a day without rows.
 """
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
@@ -37,12 +38,14 @@ from sh_resources.raw.rows import (
     RawPartition,
     Row,
     all_unreadable,
+    both_names,
     evidence,
     from_rows,
     header_breach,
     lines_of,
     listed,
     looks_like,
+    promised,
     unreadable,
     without_line_end,
 )
@@ -76,29 +79,44 @@ class _Seen:
     """The keys of a file's objects.
 
     Attributes:
-        objects: How many objects there are.
-        anywhere: Promised keys that are in one at least.
+        objects: How many objects there are, those with the keys of the one before left out.
+        anywhere: Columns that are in one at least.
         unexpected: Other keys that are in all of them.
+        repeated: Columns that are in all of them under several names, with the names that they have in the first.
     """
 
     objects: int = 0
     anywhere: set[str] = field(default_factory=set)
     unexpected: set[str] = field(default_factory=set)
+    repeated: dict[str, list[str]] = field(default_factory=dict)
+    _last: tuple[str, ...] | None = None
+    _taken: bool = False
 
-    def add(self, names: set[str], promised: frozenset[str]) -> None:
-        others = names - promised
+    def add(self, names: Collection[str], feed: Feed) -> bool:
+        """Note the keys of an object; returns whether each is a column of its own."""
+        keys = tuple(names)
+        if keys == self._last:  # most lines have the keys of the one before
+            return self._taken
+        came_as: dict[str, list[str]] = {}
+        others = set[str]()
+        for name in names:
+            if name in feed.columns_by_name:
+                came_as.setdefault(feed.columns_by_name[name], []).append(name)
+            else:
+                others.add(name)
+        repeated = {column: found for column, found in came_as.items() if len(found) > 1}
         self.unexpected = self.unexpected & others if self.objects else others
-        self.anywhere |= names & promised
+        self.repeated = {c: n for c, n in self.repeated.items() if c in repeated} if self.objects else repeated
+        self.anywhere.update(came_as)
         self.objects += 1
+        self._last, self._taken = keys, not others and not repeated
+        return self._taken
 
 
 def _rows(feed: Feed, content: bytes, encoding: str, seen: _Seen) -> Iterator[Row]:
-    promised = frozenset(feed.columns)
     for number, raw in enumerate(io.BytesIO(content), 1):
         found = _object(raw, encoding)
-        if found is not None:
-            seen.add(set(found), promised)
-        cells = None if found is None or not found.keys() <= promised else _cells(feed, found)
+        cells = _cells(feed, found) if found is not None and seen.add(found, feed) else None
         yield (
             unreadable(len(feed.columns), number, evidence(raw, encoding)) if cells is None else (*cells, number, None)
         )
@@ -106,8 +124,9 @@ def _rows(feed: Feed, content: bytes, encoding: str, seen: _Seen) -> Iterator[Ro
 
 def _cells(feed: Feed, found: dict[str, Any]) -> list[str | None] | None:
     """The promised cells as text; None if one of them holds what no text can."""
+    by_column = {feed.columns_by_name[name]: value for name, value in found.items()} if feed.aliases else found
     try:
-        cells = [_text(found.get(name)) for name in feed.columns]
+        cells = [_text(by_column.get(name)) for name in feed.columns]
     except _NotTakenError:
         return None
     together = "".join(cell for cell in cells if cell is not None)
@@ -185,7 +204,8 @@ def _breach_of(feed: Feed, layout: JsonLines, file_name: str, content: bytes, se
         problem = f"{start}, not JSON lines" if start else f"no line is a readable object of {layout}"
         where = f"{file_name} line 1"
     else:
-        missing = [name for name in feed.columns if name not in seen.anywhere]
-        problems = (listed("missing", missing), listed("unexpected", sorted(seen.unexpected)))
+        missing = [name for name in feed.columns if name not in seen.anywhere and name not in feed.optional]
+        twice = (both_names(column, names) for column, names in seen.repeated.items())
+        problems = (listed("missing", missing), listed("unexpected", sorted(seen.unexpected)), *twice)
         problem, where = "; ".join(filter(None, problems)), f"{file_name}, all lines"
-    return header_breach(where, problem, ", ".join(feed.columns)) if problem else None
+    return header_breach(where, problem, promised(feed, ", ")) if problem else None

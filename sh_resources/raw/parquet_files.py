@@ -27,6 +27,7 @@ from sh_resources.raw.rows import (
     header_breach,
     looks_like,
     not_read,
+    promised,
     too_large,
     with_origin,
     wrong_columns,
@@ -83,12 +84,12 @@ def _why(content: bytes, refusal: Exception) -> str:
 
 def _partition(feed: Feed, key: str, file_name: str, names: Sequence[str], cells: pl.DataFrame) -> RawPartition:
     """Rows from text, the columns of which have numbers for names, as a file may use a name twice."""
-    problem = wrong_columns(feed, names)
-    if problem:
+    columns = feed.columns_of(names)
+    if columns is None:
         texts = ((number, _evidence(names, row)) for number, row in enumerate(cells.iter_rows(), 1))
-        breach = header_breach(file_name, problem, ", ".join(feed.columns))
+        breach = header_breach(file_name, wrong_columns(feed, names), promised(feed, ", "))
         return all_unreadable(feed, key, file_name, texts, breach)
-    cells.columns = list(names)
+    cells.columns = list(columns)
     holds_nul = pl.any_horizontal(pl.all().str.contains("\0", literal=True).fill_null(value=False))
     size = pl.sum_horizontal(pl.all().str.len_bytes().cast(pl.Int64))
     bad = cells.select(holds_nul | (size > MAX_RECORD_BYTES)).to_series().arg_true()

@@ -22,7 +22,10 @@ _VERSION = "raw-2"
 
 def reader_version(feed: Feed) -> str:
     """Code version of a raw table: what decides, beside the bytes, which rows come out of a feed's files."""
-    return f"{_VERSION}-{fingerprint('sh-reader-1', [repr(feed.format), str(feed.max_bytes)]).hex()}"
+    decides = [repr(feed.format), str(feed.max_bytes)]
+    if feed.optional or feed.aliases:  # without them nothing was decided, before there were such
+        decides += [repr(sorted(feed.optional)), repr(sorted((c, sorted(names)) for c, names in feed.aliases.items()))]
+    return f"{_VERSION}-{fingerprint('sh-reader-1', decides).hex()}"
 
 
 def read_raw(feed: Feed, files: Mapping[str, RawFile]) -> dict[str, RawPartition]:

@@ -94,7 +94,7 @@ def from_rows(feed: Feed, key: str, file_name: str, rows: Iterator[Row], columns
         key: The file's partition.
         file_name: The file's name.
         rows: Its rows.
-        columns: Names of the rows' cells, in order; among them all of the feed's.
+        columns: Which of the feed's columns the rows' cells are, in order.
     """
     schema = dict.fromkeys(columns, pl.String()) | {LINE: pl.Int64(), TEXT: pl.String()}
     frames = [pl.DataFrame(schema=schema)]
@@ -105,15 +105,19 @@ def from_rows(feed: Feed, key: str, file_name: str, rows: Iterator[Row], columns
 
 
 def with_origin(feed: Feed, rows: pl.DataFrame, file_names: Mapping[str, str], heights: Sequence[int]) -> pl.DataFrame:
-    """Complete rows (cells, ``_line``, ``_text``), the first ``heights[0]`` of which came from the first file, etc."""
+    """Complete rows (cells, ``_line``, ``_text``), the first ``heights[0]`` of which came from the first file, etc.
+
+    Columns of the feed that they lack are null.
+    """
     own = [feed.partitions.values(key) for key in file_names]
     periods = [pl.Series(name, [v[name] for v in own], dtype) for name, dtype in feed.partitions.columns.items()]
     names = pl.Series(FILE, [f"{feed.name}/{name}" for name in file_names.values()], pl.String)
     origin = np.repeat(np.arange(len(heights)), heights)
     unreadable = pl.col(TEXT).is_not_null()
     nothing = pl.lit([], pl.List(pl.String))
+    absent = pl.lit(None, pl.String)
     return rows.select(
-        *feed.columns,
+        *(name if name in rows.columns else absent.alias(name) for name in feed.columns),
         *(values.gather(origin) for values in periods),
         names.gather(origin),
         LINE,
@@ -189,14 +193,31 @@ def header_breach(where: str, problem: str, expected: str) -> RuleBreach:
 
 
 def wrong_columns(feed: Feed, names: Iterable[str]) -> str:
-    """How a file's columns differ from the promised ones; empty if only their order does."""
+    """How a file's columns differ from the promised ones; empty if ``feed.columns_of`` takes them."""
     found = Counter(names)
+    came_as: dict[str, list[str]] = {}
+    for name in found:
+        if name in feed.columns_by_name:
+            came_as.setdefault(feed.columns_by_name[name], []).append(name)
     problems = (
-        listed("missing", [name for name in feed.columns if name not in found]),
-        listed("unexpected", [name for name in found if name not in feed.columns]),
-        listed("repeated", [name for name in feed.columns if found[name] > 1]),
+        listed("missing", [c for c in feed.columns if c not in came_as and c not in feed.optional]),
+        listed("unexpected", [name for name in found if name not in feed.columns_by_name]),
+        listed("repeated", [name for name in found if name in feed.columns_by_name and found[name] > 1]),
+        *(both_names(column, several) for column, several in came_as.items() if len(several) > 1),
     )
     return "; ".join(filter(None, problems))
+
+
+def both_names(column: str, names: Sequence[str]) -> str:
+    """What to say of a column that came under several of its names."""
+    return f"{column!r:.40} came under {len(names)} of its names ({', '.join(f'{name!r:.40}' for name in names)})"
+
+
+def promised(feed: Feed, delimiter: str) -> str:
+    """The promised columns, for people."""
+    optional = [name for name in feed.columns if name in feed.optional]
+    without = f", perhaps without {', '.join(optional)}" if optional else ""
+    return f"{delimiter.join(feed.columns)}{without}"
 
 
 def listed(what: str, names: Sequence[str]) -> str:
