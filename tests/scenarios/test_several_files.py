@@ -88,6 +88,7 @@ def test_an_older_version_that_comes_late_changes_nothing_that_readers_see(engin
     deliver(tmp_path, NUMBERED, ONE, rows_of(ONE, ("a", 1)), "1")
     assert engine.take_in(engine.now_utc()) == {"numbered": 1}
     assert engine.ledger.serials.now() == serial  # nobody has to look
+    assert engine.landed(engine.now_utc()) == {}  # a plan does not speak of it
     assert all(isinstance(o, Reused) for o in run(engine, NUMBERED).values())
     assert engine.ledger.publications.current("raw_numbered")[ONE].path == path
     assert seen(engine, NUMBERED) == {"a": 2, "b": 2}
@@ -196,6 +197,8 @@ def test_the_parts_of_a_day_are_its_content_together(engine: Engine, tmp_path: P
     # The row that is in both files is a copy in one of them, and is counted there.
     assert told["east-01Jan2030.csv"] + told["west-01Jan2030.csv"] == RowAccount(5, 3, quarantined=1, duplicates=1)
     assert told["west-01Jan2030.csv"].quarantined == 1
+    shares = engine.ledger.publications.settlements("stg_parted")[ONE].shares
+    assert [share.arrived for share in shares] == [2, 3]
     reads = engine.ledger.publications.current("raw_parted")[ONE].trace.reads
     assert sorted(read.rows for read in reads) == ["part east", "part west"]
 
@@ -276,6 +279,7 @@ def test_a_second_file_is_held_until_a_person_accepts_it(engine: Engine, tmp_pat
     assert f"selfheal accept guarded '{ONE}' takes it instead, selfheal reject guarded '{ONE}' does not" in said
     assert list(accounts(engine, GUARDED).values()) == [RowAccount(1, pending=1), RowAccount(1, pending=1)]
     assert engine.look("raw_guarded", [ONE]).stale == {}  # it is said once
+    assert engine.landed(engine.now_utc()) == {}
 
     facts = cli(tmp_path, "accept", "guarded", ONE, "--why", "they called")
     assert facts["counts"]["file"] == "g_2030-01-01.csv"
