@@ -166,7 +166,8 @@ def tell(
             if table.feed is not None:
                 arrivals = engine.ledger.arrivals.counting(table.feed.name, [t.partition for t in told])
                 _tell_arrivals(context, table.feed, arrivals)
-                tags = {t.partition: {**tags[t.partition], **_read(table.feed, t, arrivals)} for t in told}
+                read = engine.ledger.arrivals.by_id({share.arrival_id for t in told for share in t.shares})
+                tags = {t.partition: {**tags[t.partition], **_read(table.feed, t, arrivals, read)} for t in told}
             for t in told:
                 if t.version is not None:
                     named = partition_name(table.partitions, t.partition)
@@ -211,11 +212,12 @@ def _tell_withheld(context: dg.AssetExecutionContext, table: Table, told: Sequen
             context.log_event(said)
 
 
-def _read(feed: Feed, told: Told, arrivals: Mapping[str, Sequence[Arrival]]) -> Tags:
-    """Which files the content of a raw partition comes from."""
+def _read(feed: Feed, told: Told, arrivals: Mapping[str, Sequence[Arrival]], read: Mapping[int, Arrival]) -> Tags:
+    """Which files the content of a raw partition comes from, by content: it may have come again since."""
     newest = arrivals.get(told.partition, ())
-    read = bool(newest) and {a.id for a in newest} <= {share.arrival_id for share in told.shares}
-    return feed_tags(feed, _content(newest) if read else None)
+    those = {(read[share.arrival_id].part, read[share.arrival_id].sha256) for share in told.shares}
+    is_read = bool(newest) and {(a.part, a.sha256) for a in newest} <= those
+    return feed_tags(feed, _content(newest) if is_read else None)
 
 
 def _content(arrivals: Sequence[Arrival]) -> str:

@@ -35,7 +35,7 @@ def delivery(feed: Feed, file: Ingested, modified_ns: int | None) -> Delivery:
     named = feed.named(file.file_name)
     version = None if named is None else named.version
     (raw,) = read_raw(feed, {file.partition: RawFile(file.file_name, file.size_bytes, file.content)}).values()
-    if feed.version_column is not None and not raw.breaches:
+    if feed.version_column is not None:
         version = greatest(raw.frame[feed.version_column].unique().to_list())
     return Delivery(
         file.partition,

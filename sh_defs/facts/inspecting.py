@@ -335,6 +335,9 @@ def _arrival(arrival: Arrival, share: ArrivalShare | None) -> Facts:
         "sha256": arrival.sha256,
         "arrived_utc": _iso(arrival.arrived_utc),
         "superseded_by": arrival.superseded_by,
+        "version": arrival.version,
+        "waits": arrival.waits,
+        "said": None if arrival.said is None else {"by": arrival.said.by, "why": arrival.said.why},
         "rows": None if share is None else {term: getattr(share, term) for term in terms},
     }
 

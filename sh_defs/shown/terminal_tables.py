@@ -328,7 +328,10 @@ def _arrivals(console: Console, arrivals: Sequence[Facts]) -> None:
         rows = a["rows"] or {}
         counted = [f"{n:,} {term}" for term, n in rows.items() if n or term == "arrived"]
         late = f", superseded by arrival {a['superseded_by']}" if a["superseded_by"] is not None else ""
-        _say(console, f"arrival {a['arrival']}", f"{a['file']}, {_at(a['arrived_utc'])}{late}")
+        version = f", version {a['version']}" if a["version"] is not None else ""
+        waits = ", waits to be accepted or rejected" if a["waits"] else ""
+        said = f", on the word of {a['said']['by']}" if a["said"] else ""
+        _say(console, f"arrival {a['arrival']}", f"{a['file']}{version}, {_at(a['arrived_utc'])}{said}{waits}{late}")
         if counted or not late:
             _say(console, "", ", ".join(counted) or "not counted yet")
 

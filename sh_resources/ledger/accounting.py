@@ -63,8 +63,7 @@ def accounts(connection: Connection, feed: str, raw_table: str, staged_table: st
         raw = _raw_share(arrival, settled_raw, sizes.get(same[arrival.id]), same)
         # Of an arrival that raw does not show, the staged table has seen nothing: what it holds is an earlier one's.
         # That no row is pending does not tell, since the file may have none.
-        # One that waits to be accepted is not shown either, whatever an earlier one with the same bytes is.
-        shown = settled_raw is not None and not arrival.waits and _shows(settled_raw, arrival, same)
+        shown = settled_raw is not None and _shows(settled_raw, arrival, same)
         account = account_of(
             superseded=arrival.superseded_by is not None,
             raw=raw,

@@ -17,7 +17,18 @@ from sh_resources.ledger import Ledger
 from sh_resources.ledger.database import Database
 from sh_resources.ledger.migrations import config, revision
 from sh_resources.ledger.schema import metadata
-from tests.conformance.test_ledger import LATER, NOW, TABLE, everything, lease, publish, published, trace, withhold
+from tests.conformance.test_ledger import (
+    LATER,
+    NOW,
+    TABLE,
+    everything,
+    lease,
+    publish,
+    published,
+    record,
+    trace,
+    withhold,
+)
 
 A_DIGEST, B_DIGEST = "e1f8e45c4295986819ea5b6960f070a8", "090231decb95b348b38a3e2e5c604e07"
 """As the code from before migration 0002 computed them."""
@@ -146,3 +157,34 @@ def test_what_was_published_before_there_were_rollbacks_can_be_returned_to(of_be
         assert upgraded.bars.standing(TABLE) == {}
         assert [s.tidied_utc for s in upgraded.publications.history(TABLE, "d1")] == [None]
         assert len(upgraded.tidying.needed(TABLE).paths) == 2
+
+
+def test_arrivals_from_before_there_were_versions_are_one_chain_each(ledger: Ledger, fresh_url: str) -> None:
+    """The incident: after an upgrade every file ever delivered counts as new, or two writers make two chains."""
+    record(ledger, "a", "b")
+    record(ledger, "a", partition="d2")
+    with Database(fresh_url).write() as old, ledger._database.read() as new:
+        command.upgrade(config(old), "0004")
+        table = metadata.tables["ledger_arrivals"]
+        kept = [c for c in table.columns if c.name in columns_of(old, table.name)]
+        assert "version" not in {c.name for c in kept}
+        names, values = ", ".join(c.name for c in kept), ", ".join(f":{c.name}" for c in kept)
+        typed = text(f"INSERT INTO {table.name} ({names}) VALUES ({values})").bindparams(
+            *(bindparam(c.name, type_=c.type) for c in kept)
+        )
+        old.execute(typed, [dict(row._mapping) for row in new.execute(select(*kept))])
+    with Ledger.open(fresh_url) as upgraded:
+        assert upgraded.arrivals.all() == ledger.arrivals.all()
+        assert upgraded.arrivals.current("weather") == ledger.arrivals.current("weather")
+        first, second, _ = upgraded.arrivals.all()
+        insert = "INSERT INTO ledger_arrivals (feed, partition_key, file_name, sha256, size_bytes, arrived_utc"
+        row = "'weather', 'd1', 'w.csv', 'x', 1, '2030-01-01 00:00:00'"
+        for more, values in (
+            ("", ""),  # a second first one
+            (", supersedes", f", {first.id}"),  # a fork
+            (", behind", ", 999"),  # behind nothing
+            (", accepts", ", 999"),
+            (", supersedes, held", f", {second.id}, true"),
+        ):
+            with pytest.raises(IntegrityError), upgraded._database.write() as connection:
+                connection.execute(text(f"{insert}{more}) VALUES ({row}{values})"))

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sh_core.deliveries import Delivery, greatest, rank
+from sh_core.deliveries import Delivery, greatest, in_order, rank
 from sh_core.records import Arrival
 from sh_resources.ledger import Ledger
 
@@ -142,6 +142,16 @@ def test_a_replaced_file_that_still_lies_there_is_no_delivery(ledger: Ledger) ->
     again = Delivery("d1", "a.csv", "a", 1, modified_ns=30)  # written to once more: sent again on purpose
     ledger.arrivals.record(feed, [again], NOW)
     assert ledger.arrivals.current(feed)["d1"].sha256 == "a"
+
+
+def test_files_found_together_came_in_the_order_of_version_then_time_then_name() -> None:
+    """A folder is listed in any order; which of two files counts must not depend on it."""
+    files = [
+        Delivery("d1", name, name, 1, version, modified_ns=ns)
+        for name, version, ns in (("c", None, 9), ("b", "9", 3), ("a", "9", 3), ("x", "9", 2), ("k", "10", 1))
+    ]
+    for order in permutations(files):
+        assert [d.file_name for d in in_order(order)] == ["c", "x", "a", "b", "k"]
 
 
 # ---------------------------------------------------------------------------------------------------------- versions

@@ -7,6 +7,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
+import dagster as dg
 import pytest
 from typer.testing import CliRunner
 
@@ -20,7 +21,8 @@ from sh_resources.engine import Engine
 from sh_resources.settings import load
 from sh_resources.wiring import open_engine
 from tests.little import NOON
-from tests.scenarios.counters import DAYS, GRAPH, GUARDED, NUMBERED, PARTED, STAMPED, deliver, rows_of
+from tests.scenarios.bed import Bed
+from tests.scenarios.counters import DAYS, GRAPH, GUARDED, NUMBERED, PARTED, STAMPED, TABLES, deliver, rows_of
 
 ONE, TWO = DAYS.keys()[:2]
 Counts = dict[str, int]
@@ -86,6 +88,7 @@ def test_an_older_version_that_comes_late_changes_nothing_that_readers_see(engin
     deliver(tmp_path, NUMBERED, ONE, rows_of(ONE, ("a", 1)), "1")
     assert engine.take_in(engine.now_utc()) == {"numbered": 1}
     assert engine.ledger.serials.now() == serial  # nobody has to look
+    assert engine.landed(engine.now_utc()) == {}  # a plan does not speak of it
     assert all(isinstance(o, Reused) for o in run(engine, NUMBERED).values())
     assert engine.ledger.publications.current("raw_numbered")[ONE].path == path
     assert seen(engine, NUMBERED) == {"a": 2, "b": 2}
@@ -194,6 +197,8 @@ def test_the_parts_of_a_day_are_its_content_together(engine: Engine, tmp_path: P
     # The row that is in both files is a copy in one of them, and is counted there.
     assert told["east-01Jan2030.csv"] + told["west-01Jan2030.csv"] == RowAccount(5, 3, quarantined=1, duplicates=1)
     assert told["west-01Jan2030.csv"].quarantined == 1
+    shares = engine.ledger.publications.settlements("stg_parted")[ONE].shares
+    assert [share.arrived for share in shares] == [2, 3]
     reads = engine.ledger.publications.current("raw_parted")[ONE].trace.reads
     assert sorted(read.rows for read in reads) == ["part east", "part west"]
 
@@ -253,6 +258,13 @@ def cli(home: Path, *arguments: str, code: int = 0) -> Any:  # noqa: ANN401 - JS
     return " ".join(done.stderr.split()) if code else json.loads(done.stdout)
 
 
+def cli_text(home: Path, *arguments: str) -> str:
+    environment = {**os.environ, "SELFHEAL_TABLES": "tests.scenarios.counters", "NO_COLOR": "1", "COLUMNS": "200"}
+    done = CliRunner().invoke(app, [*arguments, "--home", str(home)], env=environment)
+    assert done.exit_code == 0, done.output
+    return done.stdout
+
+
 def test_a_second_file_is_held_until_a_person_accepts_it(engine: Engine, tmp_path: Path) -> None:
     """The incident: a test file of the vendor's replaced a day of real passengers."""
     deliver(tmp_path, GUARDED, ONE, rows_of(ONE, ("a", 1)))
@@ -267,6 +279,7 @@ def test_a_second_file_is_held_until_a_person_accepts_it(engine: Engine, tmp_pat
     assert f"selfheal accept guarded '{ONE}' takes it instead, selfheal reject guarded '{ONE}' does not" in said
     assert list(accounts(engine, GUARDED).values()) == [RowAccount(1, pending=1), RowAccount(1, pending=1)]
     assert engine.look("raw_guarded", [ONE]).stale == {}  # it is said once
+    assert engine.landed(engine.now_utc()) == {}
 
     facts = cli(tmp_path, "accept", "guarded", ONE, "--why", "they called")
     assert facts["counts"]["file"] == "g_2030-01-01.csv"
@@ -314,6 +327,53 @@ def test_a_decision_that_cannot_be_meant_is_refused(engine: Engine, tmp_path: Pa
     run(engine, GUARDED)
     assert seen(engine, GUARDED) == {"a": 8}
     assert engine.ledger.incidents.open() == []
+
+
+# ----------------------------------------------------------------------------------------------------- what is told
+
+
+def test_what_people_read_of_several_files(tmp_path: Path) -> None:
+    """In Dagster, and at a terminal: which files a partition is made of, and which one waits."""
+    with Bed.at(tmp_path, TABLES) as bed:
+        for part, gate in (("east", "a"), ("west", "b")):
+            deliver(tmp_path, PARTED, ONE, rows_of(ONE, (gate, 1)), part)
+        for people in (1, 2):
+            deliver(tmp_path, GUARDED, ONE, rows_of(ONE, ("a", people)))
+            told = bed.run(["raw_parted", "stg_parted", "raw_guarded"], [ONE])[ONE]
+        assert list(told.failed_checks) == [("raw_guarded", "accepted")]
+        assert f"selfheal accept guarded '{ONE}'" in told.failed_checks["raw_guarded", "accepted"]
+        feed = newest(bed, "parted")
+        assert feed.metadata["file_name"].value == "east-01Jan2030.csv, west-01Jan2030.csv"
+        raw = newest(bed, "raw_parted")
+        read = (raw.tags or {})["dagster/input_data_version/landing/parted"]
+        assert read == (feed.tags or {})["dagster/data_version"] != "replaced"  # so that nothing is marked as outdated
+
+        # The same content under another version: nothing runs, and nothing is marked as outdated.
+        for version in ("1", "2"):
+            deliver(tmp_path, NUMBERED, ONE, rows_of(ONE, ("a", 1)), version)
+            bed.run(["raw_numbered"], [ONE])
+        assert "replaced" not in (newest(bed, "raw_numbered").tags or {}).values()
+        assert len(bed.engine.ledger.publications.history("raw_numbered", ONE)) == 1
+
+        shown = cli(tmp_path, "show", f"raw_guarded:{ONE}")
+        assert [a["waits"] for a in shown["arrivals"]] == [False, True]
+        page = cli_text(tmp_path, "show", f"raw_guarded:{ONE}")
+        assert "waits to be accepted or rejected" in page
+        assert "version 2" in cli_text(tmp_path, "show", f"raw_numbered:{ONE}")
+        deliver(tmp_path, PARTED, ONE, rows_of(ONE, ("c", 1)), "south")
+        planned = cli_text(tmp_path, "plan", "raw_parted")
+        assert "south-01Jan2030.csv" in planned
+        bed.engine.take_in(bed.engine.now_utc())
+        assert "part south of" in " ".join(cli_text(tmp_path, "plan", "raw_parted").split())
+
+
+def newest(bed: Bed, asset: str) -> dg.AssetMaterialization:
+    """What Dagster shows of a partition's asset."""
+    key = next(k for k in bed.defs.resolve_all_asset_keys() if k.path[-1] == asset)
+    event = bed.instance.get_latest_materialization_event(key)
+    assert event is not None
+    assert event.asset_materialization is not None
+    return event.asset_materialization
 
 
 # --------------------------------------------------------------------------------------------------------- wrong day
