@@ -28,8 +28,9 @@ from sh_core.verdict import RuleBreach, Unknown
 from sh_resources import inputs
 from sh_resources.clock import Clock
 from sh_resources.inputs import Frames, Sighting
-from sh_resources.landing import Delivered, LandingZone, Taken
-from sh_resources.ledger import Delivery, Ledger
+from sh_resources.intake import Took, take_in
+from sh_resources.landing import LandingZone
+from sh_resources.ledger import Ledger
 from sh_resources.raw import RawFile, read_raw, reader_version
 from sh_resources.store import Store
 
@@ -88,17 +89,19 @@ def prepare_raw(
 
     A file that is gone from the landing zone is taken from the archive if it was ever ingested.
     """
-    seen = landing.delivered(feed, keys)
-    taken = take_in(feed, landing, ledger, clock, seen.files) if ingest else Taken((), {})
-    refused = {**seen.refused, **taken.refused}
-    fresh = {i.sha256: i.content for i in taken.files}
+    seen = landing.look(feed, [feed.expected_file(key) for key in keys])
+    took = take_in(feed, landing, ledger, clock, list(seen.files.values()), keep=True) if ingest else Took()
+    refused = {**seen.refused, **took.refused}
+    fresh = {i.sha256: i.content for i in took.read}
     current = ledger.arrivals.current(feed.name, keys)
     reader = reader_version(feed)
     traces = {
         key: Trace(reader, table.contract.version, frozenset({Read(feed.name, key, (), arrival.sha256)}))
         for key, arrival in current.items()
     }
-    missing = {key: (_missing_file(feed, key, refused.get(key)),) for key in keys if key not in current}
+    missing = {
+        key: (_missing_file(feed, key, refused.get(feed.expected_file(key))),) for key in keys if key not in current
+    }
 
     def compute(wanted: Collection[str]) -> dict[str, Computed]:
         files, damaged = {}, dict[str, Computed]()
@@ -118,14 +121,6 @@ def prepare_raw(
         return rows | damaged
 
     return Prepared(traces, missing, compute)
-
-
-def take_in(feed: Feed, landing: LandingZone, ledger: Ledger, clock: Clock, files: Mapping[str, Delivered]) -> Taken:
-    """Archive delivered files and record them as arrivals."""
-    taken = landing.ingest(feed, files)
-    found = [Delivery(i.partition, i.file_name, i.sha256, i.size_bytes) for i in taken.files]
-    ledger.arrivals.record(feed.name, found, clock.now_utc())
-    return taken
 
 
 def _missing_file(feed: Feed, key: str, refusal: str | None) -> str:

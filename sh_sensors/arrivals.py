@@ -22,7 +22,7 @@ EVERY_S = 2
 def arrivals(context: dg.SensorEvaluationContext) -> dg.SkipReason:
     """Archive new files and record them; automation sees them at its next tick."""
     engine: Engine = context.resources.engine
-    taken = engine.take_in(SystemClock().now_utc())
+    taken = engine.take_in(SystemClock().now_utc(), everything=False)
     if not taken:
         return dg.SkipReason("Nothing new has landed.")
     return dg.SkipReason(f"Taken in: {', '.join(f'{count} of {feed}' for feed, count in taken.items())}.")
