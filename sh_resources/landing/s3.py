@@ -45,7 +45,7 @@ _FEW = 200
 _SPARSE = 4
 """Objects listed for each name looked for, after which the rest is asked for one by one."""
 
-_PATIENCE = {"connect_timeout": timedelta(seconds=3), "timeout": timedelta(seconds=30)}
+_PATIENCE = {"connect_timeout": "3s", "timeout": "30s"}
 _RETRIES = {"max_retries": 3, "retry_timeout": timedelta(seconds=20)}
 """A tick must not wait for minutes: what cannot be reached now is looked for by the next one."""
 
@@ -70,7 +70,8 @@ class S3Bucket:
     @cached_property
     def _store(self) -> S3Store:
         try:
-            return S3Store(self.name, client_options=_PATIENCE, retry_config=_RETRIES)  # type: ignore[arg-type]  # mappings
+            # Not as client_options, which would be taken instead of those that the environment names.
+            return S3Store(self.name, config=_PATIENCE, retry_config=_RETRIES)  # type: ignore[arg-type]  # mappings
         except BaseError as error:
             msg = f"{self} cannot be used: {_said(error)}; check the AWS_… variables"
             raise SettingsError(msg) from error

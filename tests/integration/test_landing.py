@@ -500,7 +500,7 @@ def test_files_are_gone_only_from_a_folder_that_something_was_taken_out_of(zone:
     with pytest.raises(FeedError, match="flights is not there, and files were known in it; mount the disk"):
         zone.place.gone(FEED.name, known)
     below.rename(folder(zone))
-    with pytest.raises(FeedError, match="3 known files are not in .*flights.*: is the disk mounted"):
+    with pytest.raises(FeedError, match=r"3 known files are not in .*flights.*: is the disk mounted"):
         zone.place.gone(FEED.name, known)
     folder(zone).rename(below)
     (tmp_path / "unmounted").rename(folder(zone))
