@@ -17,15 +17,15 @@ from typing import Any, assert_never
 import dagster as dg
 
 from sh_assets import wording
+from sh_assets.arriving import untold_current
 from sh_assets.dagster_events import one_transaction
 from sh_assets.dagster_private import (
     Target,
-    latest_data_versions,
     latest_materializations,
     latest_observations,
 )
 from sh_assets.evidence import TOLD, as_preview, of_breach, of_withheld
-from sh_assets.keys import feed_key, partition_name, partition_tags, table_key
+from sh_assets.keys import partition_name, partition_tags, table_key
 from sh_assets.staleness import feed_tags
 from sh_assets.wording import LastGood
 from sh_core.feed import Feed
@@ -159,7 +159,9 @@ def tell(
         if context.selected_asset_keys:
             if table.feed is not None:
                 arrivals = engine.ledger.arrivals.current(table.feed.name, [t.partition for t in told])
-                _tell_arrivals(context, table.feed, arrivals)
+                superseded = engine.ledger.arrivals.superseded_by([a.id for a in arrivals.values()])
+                for event in untold_current(context.instance, table.feed, arrivals, superseded):
+                    context.log_event(event)
                 tags = {t.partition: {**tags[t.partition], **_read(table.feed, t, arrivals)} for t in told}
             for t in told:
                 if t.version is not None:
@@ -202,23 +204,6 @@ def _read(feed: Feed, told: Told, arrivals: Mapping[str, Arrival]) -> Tags:
     newest = arrivals.get(told.partition)
     read = newest is not None and any(share.arrival_id == newest.id for share in told.shares)
     return feed_tags(feed, newest.sha256 if newest is not None and read else None)
-
-
-def _tell_arrivals(context: dg.AssetExecutionContext, feed: Feed, arrivals: Mapping[str, Arrival]) -> None:
-    """Let the feed's own asset show which files have come, each content once."""
-    key = feed_key(feed)
-    shown = latest_data_versions(context.instance, key, list(arrivals))
-    for partition, arrival in arrivals.items():
-        if shown.get(partition) != arrival.sha256:
-            metadata: dict[str, Any] = {
-                "file_name": arrival.file_name,
-                "size_bytes": arrival.size_bytes,
-                "arrived": dg.MetadataValue.timestamp(arrival.arrived_utc.timestamp()),
-                "sha256": arrival.sha256,
-            }
-            tags = {"dagster/data_version": arrival.sha256, **partition_tags(feed.partitions, partition)}
-            named = partition_name(feed.partitions, partition)
-            context.log_event(dg.AssetMaterialization(key, partition=named, metadata=metadata, tags=tags))
 
 
 def _materialization(

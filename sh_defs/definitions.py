@@ -9,6 +9,7 @@ from functools import cache
 
 import dagster as dg
 
+from sh_assets.arriving import untold
 from sh_assets.automation import Decider, sensors
 from sh_assets.build import ENGINE, OnOutcome, build
 from sh_assets.deciding import WatchDecider
@@ -22,7 +23,7 @@ from sh_resources.engine import Engine
 from sh_resources.settings import Settings
 from sh_resources.store import Store
 from sh_resources.wiring import open_engine
-from sh_sensors.arrivals import arrivals
+from sh_sensors.arrivals import arrivals_sensor
 from sh_sensors.recovery import recovery
 from sh_sensors.tidying import tidy, tidying
 
@@ -55,6 +56,7 @@ def definitions(
     def watch() -> Watch:
         return Watch(graph, LedgerBook(engine(), clock))
 
+    arrivals = arrivals_sensor(lambda instance, came, superseded: untold(instance, graph.feeds, came, superseded))
     tables = [table.name for table in graph.tables]
     return dg.Definitions(
         assets=build(graph, lambda table: store.table(table).folder, on_outcome, automated=True),

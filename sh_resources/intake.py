@@ -50,7 +50,7 @@ class Took:
     """What was taken in of a feed.
 
     Attributes:
-        read: Files that had to be read, in the order given.
+        read: Files that had to be read.
         news: Names of those that have another content than was known under their name.
         refused: Why others were not read, in words, by name.
     """
@@ -65,6 +65,8 @@ def take_in(
 ) -> Took:
     """Archive and record files, without reading those again that are known as they are.
 
+    They arrive in the order in which they were written.
+
     Args:
         feed: The feed; other files than its own are left out.
         landing: Where they are, with its archive.
@@ -78,7 +80,8 @@ def take_in(
     """
     unknown, known = _unknown(feed, ledger, files)
     back = [replace(k, gone_utc=None) for k in known.values() if k.gone_utc is not None and k.name not in unknown]
-    taken = landing.ingest(feed, list(unknown.values()), keep=keep) if unknown else Taken()
+    in_order = sorted(unknown.values(), key=lambda file: (file.written_ns, file.name))
+    taken = landing.ingest(feed, in_order, keep=keep) if unknown else Taken()
     # Before anything that is recorded, as a clock may be set back.
     now_utc = clock.now_utc()
     news = [i for i in taken.files if not _is_as_known(known.get(i.file_name), i)]
@@ -242,6 +245,9 @@ class Intake:
     def _read(self, feed: Feed, deadline_s: float | None = None) -> int:
         """Read what was found of a feed, as long as there is time; how many of them were news."""
         queue, count = self._queues[feed.name], 0
+        if len(queue) > BATCH:
+            ordered = sorted(queue.items(), key=lambda item: (item[1].written_ns, item[0]))
+            queue = self._queues[feed.name] = dict(ordered)
         while queue and (deadline_s is None or time.monotonic() < deadline_s):
             files = list(islice(queue.values(), BATCH))
             took = take_in(feed, self._landing, self._ledger, self._clock, files)

@@ -264,7 +264,7 @@ def reading() -> Iterator[None]:
 
 def _sort(name: str, seen: os.stat_result, files: dict[str, Found], refused: dict[str, str]) -> None:
     if stat.S_ISREG(seen.st_mode):
-        files[name] = Found(name, seen.st_size, _stamp(seen))
+        files[name] = Found(name, seen.st_size, _stamp(seen), seen.st_mtime_ns)
     else:
         refused[name] = _NOT_REGULAR.get(stat.S_IFMT(seen.st_mode), _NO_FILE)
 

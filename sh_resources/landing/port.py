@@ -34,11 +34,14 @@ class Found:
         name: Its name, without folder.
         size_bytes: Its size.
         stamp: Which writing of the file it is.
+        written_ns: When it was last written to by the clock of where it is, in nanoseconds since 1970: good for telling
+            which of two files there is the newer one, and for nothing else.
     """
 
     name: str
     size_bytes: int
     stamp: str
+    written_ns: int = 0
 
 
 @dataclass(frozen=True)

@@ -211,7 +211,8 @@ class _Listing(Iterator[Seen]):
 def _found(meta: "ObjectMeta", name: str) -> Found:
     # Some answers have the time in whole seconds, and some the ETag in quotes.
     tag = (meta["e_tag"] or "").strip('"')
-    return Found(name, meta["size"], f"{tag} {int(meta['last_modified'].timestamp())}")
+    written_s = int(meta["last_modified"].timestamp())
+    return Found(name, meta["size"], f"{tag} {written_s}", written_s * 10**9)
 
 
 def _said(error: Exception) -> str:

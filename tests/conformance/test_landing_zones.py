@@ -6,7 +6,6 @@ work: ``integration/test_landing.py``). Invariant: every test that takes ``zone`
 
 import hashlib
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -249,8 +248,8 @@ def test_a_zone_that_is_not_there_is_an_error_and_nothing_is_gone(zone: Zone, tm
 
 def test_who_could_not_be_reached_for_a_while_is_gone_on_with(zone: Zone, monkeypatch: pytest.MonkeyPatch) -> None:
     put(zone, *NAMES[:6])
-    slices: Iterator[object] = zone.landing.slices(FEED, 3)
-    seen = list(next(slices).files)  # type: ignore[attr-defined]  # it is a page
+    slices = zone.landing.slices(FEED, 3)
+    seen = list(next(slices).files)
     kind = type(zone.landing.place)
     asked = "_folder" if kind is LocalFolder else "_path"
 
@@ -262,5 +261,5 @@ def test_who_could_not_be_reached_for_a_while_is_gone_on_with(zone: Zone, monkey
         for _ in range(2):
             with pytest.raises(FeedError, match="the network is down"):
                 next(slices)
-    seen += [name for page in slices for name in page.files]  # type: ignore[attr-defined]  # same
+    seen += [name for page in slices for name in page.files]
     assert {*seen} == {*NAMES[:6]}
