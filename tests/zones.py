@@ -114,12 +114,22 @@ def in_bucket(folder: Path, prefix: str) -> Zone:
     return Zone(LandingZone(S3Bucket(BUCKET, prefix), archive), InBucket(prefix), f"s3://{BUCKET}/{prefix}")
 
 
-@contextmanager
-def s3_server() -> Iterator[dict[str, str]]:
-    """A server with an empty bucket.
+@dataclass(frozen=True)
+class S3Server:
+    """A server that runs.
 
-    Yields:
-        What the environment is to say of it.
+    Attributes:
+        environment: What the environment is to say of it.
+        shell: Begin of a command line that reads commands for its operator.
+    """
+
+    environment: dict[str, str]
+    shell: tuple[str, ...]
+
+
+@contextmanager
+def s3_server() -> Iterator[S3Server]:
+    """A server with an empty bucket.
 
     Raises:
         NoServerError: If there is no such program here, or it does not start.
@@ -140,13 +150,14 @@ def s3_server() -> Iterator[dict[str, str]]:
     try:
         _wait_for(server, f"http://127.0.0.1:{s3}/", folder / "log")
         urllib.request.urlopen(urllib.request.Request(f"http://127.0.0.1:{filer}/buckets/{BUCKET}/", method="POST"))
-        yield {
+        environment = {
             "AWS_ACCESS_KEY_ID": keys["accessKey"],
             "AWS_SECRET_ACCESS_KEY": keys["secretKey"],
             "AWS_REGION": "us-east-1",
             "AWS_ENDPOINT_URL": f"http://127.0.0.1:{s3}",
             "AWS_ALLOW_HTTP": "true",
         }
+        yield S3Server(environment, (program, "shell", f"-master=127.0.0.1:{master}", f"-filer=127.0.0.1:{filer}"))
     finally:
         server.kill()
         server.wait()

@@ -114,12 +114,12 @@ def s3() -> Iterator[dict[str, str]]:
     """An S3-compatible server of this session's own; what the environment is to say of it."""
     with contextlib.ExitStack() as stack:
         try:
-            variables = stack.enter_context(s3_server())
+            server = stack.enter_context(s3_server())
         except NoServerError as error:
             if os.environ.get("SELFHEAL_REQUIRE_ALL") == "1":
                 pytest.fail(str(error))
             pytest.skip(str(error))
-        yield variables
+        yield server.environment
 
 
 @pytest.fixture(params=["folder", "s3"])
