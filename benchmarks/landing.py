@@ -8,7 +8,7 @@ knows exactly the files that there are.
     nothing new     the ticks after that, one slice of the sweep each
     100 new         a new day has begun, and its file of each of a hundred sites has landed
     everything      what a person who runs ``selfheal run`` waits for, with nothing new
-    sweep, min      within which a change of an old file is found: minutes, from the formula
+    a sweep …       within which a change of an old file is found, by the formula of ``sh_resources.intake``
 
 The files of the folder are empty; the objects of the bucket share their content, and all but one were loaded as the
 server's metadata: it takes six hundred a second otherwise.
@@ -91,49 +91,55 @@ def run(sizes: tuple[int, ...] = SIZES, say: Callable[[str], None] = print) -> R
                 say(f"landing: measuring {size:,} files in a {where}")
                 command = [sys.executable, "-m", "benchmarks.landing", str(home), zone, str(size)]
                 said = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, env=environment).stdout  # noqa: S603
-                title = f"landing: ticks with files known in a {where}"
-                results.setdefault(title, {})[f"{known:,}"] = json.loads(said)
+                results[f"landing: {known:,} files known, in a {where}"] = json.loads(said)
                 subprocess.run(["rm", "-rf", str(home)], check=True)  # noqa: S603, S607 - of a million files
     return results
 
 
-def measure(home: Path, zone: str, size: int) -> dict[str, float]:
+def measure(home: Path, zone: str, size: int) -> dict[str, dict[str, float]]:
     """Every phase, on a state that was built before."""
     newest = FIRST + timedelta(days=size // len(SITES) - 1)
     clock = ManualClock(datetime(newest.year, newest.month, newest.day, 12, tzinfo=UTC))
-    figures: dict[str, float] = {}
+    figures: dict[str, dict[str, float]] = {}
     engine = _engine(home, zone, clock)
     _tick(figures, "first tick", engine, 0)
-    forget_peak()
-    seconds = [_seconds(engine, 0) for _ in range(IDLE_TICKS)]
-    figures |= {"nothing new, s": sum(seconds) / len(seconds), "worst, s": max(seconds), "nothing new, MB": peak_mb()}
+    _tick(figures, "nothing new", engine, 0, times=IDLE_TICKS)
     today = clock.advance(timedelta(days=1)).date()
     vendors = InFolder(Path(zone)) if not zone.startswith("s3:") else InBucket(f"{PREFIX}-{size}")
     for site in SITES:
         vendors.put(FEED.name, FEED.expected_file(f"{today}|{site}"), f"a,b\n{site},1\n".encode())
     time.sleep(0.1)
     _tick(figures, "100 new", engine, len(SITES))
-    began_s = time.perf_counter()
-    if engine.take_in(clock.now_utc()):
-        raise AssertionError("something was new")
-    figures |= {"everything, s": time.perf_counter() - began_s, "everything, MB": peak_mb()}
-    figures["sweep, min"] = 2 * size / intake.SLICE * EVERY_S / 60
+    _tick(figures, "everything", engine, 0, everything=True)
+    figures["a sweep by ticks"] = {"s": 2 * size / intake.SLICE * EVERY_S}
     return figures
 
 
-def _tick(figures: dict[str, float], phase: str, engine: Engine, new: int) -> None:
+def _tick(
+    figures: dict[str, dict[str, float]],
+    phase: str,
+    engine: Engine,
+    new: int,
+    *,
+    times: int = 1,
+    everything: bool = False,
+) -> None:
+    """Measure a tick, or the mean of several."""
     forget_peak()
-    figures[f"{phase}, s"] = _seconds(engine, new)
-    figures[f"{phase}, MB"] = peak_mb()
-
-
-def _seconds(engine: Engine, new: int) -> float:
-    began_s = time.perf_counter()
-    taken = engine.take_in(engine.now_utc(), everything=False)
-    took_s = time.perf_counter() - began_s
-    if sum(taken.values()) != new:
-        raise AssertionError(taken)
-    return took_s
+    now_utc, worst_s = engine.now_utc(), 0.0
+    cpu_s, began_s = time.process_time(), time.perf_counter()
+    for _ in range(times):
+        at_s = time.perf_counter()
+        taken = engine.take_in(now_utc, everything=everything)
+        worst_s = max(worst_s, time.perf_counter() - at_s)
+        if sum(taken.values()) != new:
+            raise AssertionError(taken)
+    figures[phase] = {
+        "s": (time.perf_counter() - began_s) / times,
+        "worst s": worst_s,
+        "CPU s": (time.process_time() - cpu_s) / times,
+        "peak MB": peak_mb(),
+    }
 
 
 def _names(size: int) -> Iterator[str]:
