@@ -9,6 +9,8 @@ meaning; where it comes from is this project's own business.
 
 from sh_core.columns import PASSED_ON
 from sh_core.contract import Contract, Reference, Split, TableRule, Utc, Withhold, field
+from sh_core.deliveries import Several
+from sh_core.due import By, DaysOff, Within
 from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
 from sh_core.formats import Csv, JsonLines, Parquet
@@ -16,14 +18,17 @@ from sh_core.inputs import Input, Lookup, Partial, Required
 from sh_core.mapping import All, Dimensions, Keys, Last, Window
 from sh_core.parsing import Parser, as_is, day, hhmm, instant, integer, number, parse, text, year_month_day
 from sh_core.partitions import Daily, Hourly, Monthly, Multi, Static, Unpartitioned, Weekly
+from sh_core.placeholder import Placeholder
 from sh_core.table import Station, Table, raw_table, table
 
 __all__ = [
     "PASSED_ON",
     "All",
+    "By",
     "Contract",
     "Csv",
     "Daily",
+    "DaysOff",
     "DeclarationError",
     "Dimensions",
     "Feed",
@@ -38,8 +43,10 @@ __all__ = [
     "Parquet",
     "Parser",
     "Partial",
+    "Placeholder",
     "Reference",
     "Required",
+    "Several",
     "Split",
     "Static",
     "Station",
@@ -50,6 +57,7 @@ __all__ = [
     "Weekly",
     "Window",
     "Withhold",
+    "Within",
     "as_is",
     "day",
     "field",

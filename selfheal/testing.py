@@ -58,7 +58,9 @@ class Bench:
         self.home = home
         self._engine = open_engine(settings.load({"SELFHEAL_HOME": str(home)}), self.graph)
 
-    def land(self, feed: str, partition: str, rows: Iterable[Row] | bytes) -> Path:
+    def land(
+        self, feed: str, partition: str, rows: Iterable[Row] | bytes, *, version: str = "1", part: str = "1"
+    ) -> Path:
         """Let a file land, in the feed's format.
 
         Args:
@@ -66,6 +68,8 @@ class Bench:
             partition: Partition key: the ISO date of the period's first day, an hour as ``2026-01-05-13:00``, a key of
                 a list, two of these with ``|`` between, ``all`` for a feed without partitions.
             rows: One mapping per row, with the columns to write; or the bytes of the file, for files that are broken.
+            version: Version in the file's name, where names have one.
+            part: Part in the file's name, where names have one.
 
         Returns:
             Where it landed.
@@ -78,11 +82,11 @@ class Bench:
             names = ", ".join(f.name for f in self.graph.feeds)
             raise DeclarationError(f"there is no feed {feed!r}; there are {names}")
         found.partitions.check(partition)
-        path = self.home / "landing" / feed / found.expected_file(partition)
+        path = self.home / "landing" / feed / found.expected_file(partition, version, part)
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        part.write_bytes(rows if isinstance(rows, bytes) else written(found, list(rows)))
-        part.replace(path)
+        unfinished = path.with_name(f".{path.name}.part")
+        unfinished.write_bytes(rows if isinstance(rows, bytes) else written(found, list(rows)))
+        unfinished.replace(path)
         return path
 
     def run(self) -> dict[str, dict[str, Outcome]]:

@@ -17,6 +17,8 @@ from sh_core.staleness import (
     FirstTime,
     InputChanged,
     InputRedeclared,
+    Landed,
+    Overdue,
     Reason,
     Stale,
 )
@@ -85,6 +87,10 @@ def _word(reason: Reason) -> str:
             said = f"reads {source} differently"
         case Astray():
             said = "somebody else wrote to it"
+        case Overdue():
+            said = "late: a placeholder is to stand in"
+        case Landed():
+            said = "the truth has landed"
         case _:
             assert_never(reason)
     return said

@@ -17,7 +17,7 @@ from typing import Any, assert_never
 import dagster as dg
 
 from sh_assets import wording
-from sh_assets.arriving import untold_current
+from sh_assets.arriving import content_of, untold_current
 from sh_assets.dagster_events import one_transaction
 from sh_assets.dagster_private import (
     Target,
@@ -158,9 +158,8 @@ def tell(
     with one_transaction(context.instance):
         if context.selected_asset_keys:
             if table.feed is not None:
-                arrivals = engine.ledger.arrivals.current(table.feed.name, [t.partition for t in told])
-                superseded = engine.ledger.arrivals.superseded_by([a.id for a in arrivals.values()])
-                for event in untold_current(context.instance, table.feed, arrivals, superseded):
+                arrivals = engine.ledger.arrivals.counting(table.feed.name, [t.partition for t in told])
+                for event in untold_current(context.instance, table.feed, engine.ledger, arrivals):
                     context.log_event(event)
                 tags = {t.partition: {**tags[t.partition], **_read(table.feed, t, arrivals)} for t in told}
             for t in told:
@@ -199,11 +198,11 @@ def _tell_withheld(context: dg.AssetExecutionContext, table: Table, told: Sequen
             context.log_event(said)
 
 
-def _read(feed: Feed, told: Told, arrivals: Mapping[str, Arrival]) -> Tags:
-    """Which file the content of a raw partition comes from."""
-    newest = arrivals.get(told.partition)
-    read = newest is not None and any(share.arrival_id == newest.id for share in told.shares)
-    return feed_tags(feed, newest.sha256 if newest is not None and read else None)
+def _read(feed: Feed, told: Told, arrivals: Mapping[str, Sequence[Arrival]]) -> Tags:
+    """Which files the content of a raw partition comes from."""
+    newest = arrivals.get(told.partition, ())
+    read = bool(newest) and {a.id for a in newest} <= {share.arrival_id for share in told.shares}
+    return feed_tags(feed, content_of(newest) if read else None)
 
 
 def _materialization(

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Protocol
 
+from sh_core.links import Flags
 from sh_core.staleness import Look, Stale
 from sh_core.suspects import Standing
 
@@ -114,6 +115,12 @@ class Book(Protocol):
         Returns:
             A serial of its own: whoever looks at inputs after this looks as of this serial, or a later one.
         """
+
+    def today(self, now_utc: datetime) -> datetime:
+        """What day and time it is for vendors, and so which periods have begun."""
+
+    def late(self, table: str, today: datetime) -> Flags:
+        """Which declared partitions of a table are past their deadline, whether or not they are there, by place."""
 
     def looks(self, places: Collection[Place]) -> Mapping[Place, LastLook]:
         """How partitions were last looked at; those of which nothing was ever decided are left out.

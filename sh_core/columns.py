@@ -29,6 +29,10 @@ parse."""
 
 WHOLE_LINE = "*"
 
+STANDS_IN = "_placeholder"
+"""Whether the row's partition is, or rests on, a placeholder for something that is late (Boolean). Published on tables
+that have placeholders and on everything downstream of them."""
+
 LINEAGE: dict[str, pl.DataType] = {FILE: pl.String(), LINE: pl.Int64()}
 """Columns that raw and staged tables publish beside their contract's, so that every row stays accounted for."""
 

@@ -6,12 +6,13 @@ line), and a staged transform returns each one it was handed exactly once.
 """
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import polars as pl
 
 from sh_core.columns import FILE, LINE, LINEAGE
+from sh_core.feed import Feed
 from sh_core.partitions import Partitions
 from sh_core.records import ArrivalShare
 from sh_core.verdict import Level, Rule, RuleBreach
@@ -24,15 +25,22 @@ class Handed:
     Attributes:
         arrival_id: The arrival.
         rows: How many, counted before anything was done with them.
+        feed: Its feed.
+        part: Which of the partition's files it is; empty unless files are appended.
     """
 
     arrival_id: int
     rows: int
+    feed: Feed
+    part: str = ""
 
 
 CONSERVES_ROWS = Rule("conserved", Level.TABLE, (), "Each delivered row occurs exactly once")
 IN_PARTITION = Rule("in_partition", Level.TABLE, (), "Every row belongs to the partition that it was computed for")
 _ROW = [FILE, LINE]
+_NAMED = 3
+"""Other partitions that a message names."""
+
 _ID = ["partition", *_ROW]
 
 
@@ -109,24 +117,34 @@ def _strays(
         ]
     )
     strays = rows.filter(pl.col("value").ne_missing(pl.col("own")) & pl.col("value").is_not_null())
-    found = strays.sort(_ROW).group_by("partition").agg(pl.len(), pl.col("value", *_ROW).first())
+    found = (
+        strays.sort(_ROW)
+        .group_by("partition")
+        .agg(pl.len(), pl.col("value").value_counts(sort=True), pl.col(*_ROW).first())
+    )
     return {
-        key: RuleBreach(
-            IN_PARTITION.name,
-            Level.TABLE,
-            1,
-            f"{'1 row has' if count == 1 else f'{count} rows have'} another {column}, e.g. {example}"
-            + ("" if file is None else f" in {file} line {line}"),
-        )
-        for key, count, example, file, line in found.iter_rows()
+        key: RuleBreach(IN_PARTITION.name, Level.TABLE, 1, _belongs(count, column, values, file, line))
+        for key, count, values, file, line in found.iter_rows()
     }
+
+
+def _belongs(count: int, column: str, values: list[dict[str, object]], file: str | None, line: int | None) -> str:
+    """Where rows belong that are not of their partition, most of them first."""
+    rows = "1 row belongs" if count == 1 else f"{count} rows belong"
+    ordered = sorted(values, key=lambda v: (-int(str(v["count"])), str(v["value"])))
+    where = ", ".join(
+        str(v["value"]) if len(ordered) == 1 else f"{v['value']} ({v['count']})" for v in ordered[:_NAMED]
+    )
+    more = f" and {len(ordered) - _NAMED} more" if len(ordered) > _NAMED else ""
+    place = "" if file is None else f"; the first is {file} line {line}"
+    return f"{rows} to another {column}, {where}{more}{place}"
 
 
 def shares_of(
     published: Mapping[str, pl.DataFrame],
     quarantined: Mapping[str, pl.DataFrame],
     duplicates: Mapping[str, pl.DataFrame],
-    handed: Mapping[str, Mapping[str, Handed]],
+    handed: Mapping[str, Collection[Handed]],
 ) -> dict[str, tuple[ArrivalShare, ...]]:
     """Count what became of the rows of each arrival.
 
@@ -134,25 +152,33 @@ def shares_of(
         published: Per partition, rows to publish, with file and line.
         quarantined: Per partition, rows set aside.
         duplicates: Per partition, exact copies dropped.
-        handed: Per partition, per feed, the arrival and how many of its rows were handed over.
+        handed: Per partition, the arrivals and how many of their rows were handed over; of each feed one, or one for
+            each part.
 
     Returns:
         Per partition, one share for each of its arrivals, also for those without any row.
     """
-    good, broken, copies = _per_feed(published), _per_feed(quarantined), _per_feed(duplicates)
+    feeds = {given.feed.name: given.feed for those in handed.values() for given in those}
+    good, broken, copies = (_counted(frames, feeds) for frames in (published, quarantined, duplicates))
     return {
         partition: tuple(
             ArrivalShare(
                 arrival_id=given.arrival_id,
                 arrived=given.rows,
-                published=good[partition, feed],
-                quarantined=broken[partition, feed],
-                duplicates=copies[partition, feed],
+                published=good[partition, given.feed.name, given.part],
+                quarantined=broken[partition, given.feed.name, given.part],
+                duplicates=copies[partition, given.feed.name, given.part],
             )
-            for feed, given in sorted(handed[partition].items())
+            for given in sorted(those, key=lambda given: (given.feed.name, given.part))
         )
-        for partition in handed
+        for partition, those in handed.items()
     }
+
+
+def rows_per_part(feed: Feed, rows: pl.DataFrame) -> Counter[str]:
+    """How many rows of a raw partition came in which of its files."""
+    counted = _counted({"": rows}, {feed.name: feed})
+    return Counter({part: n for (_, _, part), n in counted.items()})
 
 
 def _origin(frame: pl.DataFrame) -> list[pl.Expr]:
@@ -167,12 +193,14 @@ def _rows(frames: list[tuple[str, pl.DataFrame]]) -> pl.DataFrame:
     return pl.concat([frame.select(pl.lit(partition).alias("partition"), *_ROW) for partition, frame in frames])
 
 
-def _per_feed(frames: Mapping[str, pl.DataFrame]) -> Counter[tuple[str, str]]:
-    counted: Counter[tuple[str, str]] = Counter()
+def _counted(frames: Mapping[str, pl.DataFrame], feeds: Mapping[str, Feed]) -> Counter[tuple[str, str, str]]:
+    """Rows by partition, feed and part."""
+    counted: Counter[tuple[str, str, str]] = Counter()
     filled = [(p, f) for p, f in frames.items() if f.height and FILE in f.columns]
     if filled:
-        rows = _rows(filled).with_columns(pl.col(FILE).str.split_exact("/", 1).struct.field("field_0").alias("feed"))
-        counted.update({(p, feed): n for p, feed, n in rows.group_by("partition", "feed").len().iter_rows()})
+        for partition, file, n in _rows(filled).group_by("partition", FILE).len().iter_rows():
+            feed, _, name = (file or "").partition("/")
+            counted[partition, feed, feeds[feed].part_of(name) if feed in feeds else ""] += n
     return counted
 
 

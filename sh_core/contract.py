@@ -26,6 +26,7 @@ import polars as pl
 from pandera.errors import SchemaDefinitionError, SchemaInitError
 
 from sh_core.code_version import code_version
+from sh_core.deliveries import Several
 from sh_core.errors import DeclarationError
 from sh_core.feed import Feed
 from sh_core.field_docs import field_docs
@@ -42,7 +43,7 @@ partition without rows."""
 Utc = Annotated[pl.Datetime, "us", "UTC"]
 """Type of a column of instants, for the body of a model: microseconds, UTC."""
 
-SCHEMA, PARSE, HEADER, READABLE = "schema", "parse", "header", "readable"
+SCHEMA, PARSE, HEADER, READABLE, ACCEPTED = "schema", "parse", "header", "readable", "accepted"
 KEY_UNIQUE, ROWS_MIN, ROWS_MAX = "key__unique", "rows__min", "rows__max"
 
 
@@ -325,6 +326,7 @@ def raw_contract(feed: Feed) -> Contract:
         for name in feed.columns
     }
     period = {column: pa.Column(dtype) for column, dtype in feed.partitions.columns.items()}
+    is_held = feed.several is Several.HOLD  # only then, so that contracts of other feeds keep their versions
     return Contract(
         pa.DataFrameSchema({**text, **period}, name=f"raw_{feed.name}"),
         owner=feed.owner,
@@ -335,6 +337,7 @@ def raw_contract(feed: Feed) -> Contract:
                 READABLE, Level.TABLE, (), f"The file can be read as {feed.format}, in {feed.max_bytes:,} bytes at most"
             ),
             Rule(HEADER, Level.TABLE, feed.columns, "The file has the promised columns, and no others"),
+            *([Rule(ACCEPTED, Level.TABLE, (), "No other file waits to be accepted or rejected")] if is_held else []),
         ),
     )
 

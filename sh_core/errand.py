@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from sh_core.book import Book, Changes, Keys, LastLook, Place, Request, Tries
+from sh_core.links import Flags
 from sh_core.policy import Held, Policy
 from sh_core.staleness import Look, Stale
 from sh_core.suspects import Standing
@@ -60,6 +61,14 @@ class _Relay:
     def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> int:
         """Note what is being requested, before it is."""
         return self._book.request(requests, by, now_utc)
+
+    def today(self, now_utc: datetime) -> datetime:
+        """What day and time it is for vendors, and so which periods have begun."""
+        return self._book.today(now_utc)
+
+    def late(self, table: str, today: datetime) -> Flags:
+        """Which declared partitions of a table are past their deadline, whether or not they are there, by place."""
+        return self._book.late(table, today)
 
     def looks(self, places: Collection[Place]) -> Mapping[Place, LastLook]:
         """How partitions were last looked at; those of which nothing was ever decided are left out."""

@@ -80,6 +80,10 @@ class LedgerError(SelfHealError):
     """The ledger is unreachable, or its schema is too old or too new for this code."""
 
 
+class RulingError(SelfHealError):
+    """A person's word on held files is not about the files that are held; everything stays as it was."""
+
+
 class RollbackError(SelfHealError):
     """A partition cannot be returned to an earlier snapshot; what readers see stays."""
 

@@ -73,6 +73,16 @@ class Graph:
         )
 
     @cached_property
+    def marked(self) -> frozenset[str]:
+        """Tables whose content may rest on placeholders: those that have them, and what reads those."""
+        found = set[str]()
+        for t in self.tables:
+            reading = any(i.table in found for i in t.reads) and t.station is not Station.FEATURE
+            if t.if_late is not None or reading:
+                found.add(t.name)
+        return frozenset(found)
+
+    @cached_property
     def feeds(self) -> tuple[Feed, ...]:
         """Every feed, in the order of its raw table."""
         return tuple(t.feed for t in self.tables if t.feed is not None)

@@ -40,7 +40,7 @@ class _Making:
     """Works out one plan: first who may change at all, then what of it belongs to the plan."""
 
     def __init__(self, graph: Graph, found: Survey, selection: Selection | None) -> None:
-        self._graph, self._found, self._selection, self._now_utc = graph, found, selection, found.now_utc
+        self._graph, self._found, self._selection, self._today = graph, found, selection, found.today
         self._barred = {t.name: self._barred_of(t) for t in graph.tables}
         self._level = self._levels()
         self._chosen = self._chosen_flags()
@@ -55,7 +55,7 @@ class _Making:
             rest = self._chosen[table.name] & self._found.decided[table.name]
             rest &= ~self._flags(table, told)
             if rest.any():
-                settled[table.name] = tuple(named(table.partitions, self._now_utc, rest))
+                settled[table.name] = tuple(named(table.partitions, self._today, rest))
         made = Plan(self._found.now_utc, self._selection, statuses, settled)
         steps = {table for hop in made.hops for table in hop}
         return replace(made, costs={name: cost for name, cost in costs.items() if name in steps})
@@ -79,7 +79,7 @@ class _Making:
             behind, able = np.zeros(len(own), np.int64), self._found.decided[name].copy()
             ready = np.full(len(own), table.feed is None)
             for given in table.reads:
-                of = linked(table, given, self._graph, self._now_utc)
+                of = linked(table, given, self._graph, self._today)
                 behind = np.maximum(behind, of.newest(level[given.table], none=0))
                 ready &= enough(given, of, self._found.there[given.table] | (level[given.table] > 0))
             able |= ready
@@ -101,7 +101,7 @@ class _Making:
             flags = self._flags(table, self._selection.named.get(table.name, ()))
             if self._selection.downstream:
                 for given in table.reads:
-                    flags |= linked(table, given, self._graph, self._now_utc).reading(chosen[given.table])
+                    flags |= linked(table, given, self._graph, self._today).reading(chosen[given.table])
             chosen[table.name] = flags
         return chosen
 
@@ -114,7 +114,7 @@ class _Making:
         for table in reversed(self._graph.tables):
             wanted = steps[table.name]
             for given in table.reads if wanted.any() else ():
-                of, source = linked(table, given, self._graph, self._now_utc), given.table
+                of, source = linked(table, given, self._graph, self._today), given.table
                 steps[source] |= of.read(wanted) & moving[source]
         for table in self._graph.tables:
             reads_step, reads_other = self._reads(table, steps), self._reads(table, moving, but=steps)
@@ -127,7 +127,7 @@ class _Making:
         for given in table.reads:
             wanted = flags[given.table] if but is None else flags[given.table] & ~but[given.table]
             if wanted.any():
-                found |= linked(table, given, self._graph, self._now_utc).reading(wanted)
+                found |= linked(table, given, self._graph, self._today).reading(wanted)
         return found
 
     def _through(self, table: Table, flags: Mapping[str, Flags]) -> dict[str, tuple[str, ...]]:
@@ -137,8 +137,8 @@ class _Making:
             reading = np.zeros(len(self._level[table.name]), np.bool_)
             for given in table.reads:
                 if given.table == name and flags[name].any():
-                    reading |= linked(table, given, self._graph, self._now_utc).reading(flags[name])
-            for key in named(table.partitions, self._now_utc, reading):
+                    reading |= linked(table, given, self._graph, self._today).reading(flags[name])
+            for key in named(table.partitions, self._today, reading):
                 through[key] = (*through.get(key, ()), name)
         return through
 
@@ -151,7 +151,7 @@ class _Making:
         beyond = self._through(table, {other: moving[other] & ~self._steps[other] for other in moving})
         waiting = self._waiting(table)
         told: dict[str, Status] = {}
-        for place, key in enumerate(places(table.partitions, self._now_utc)):
+        for place, key in enumerate(places(table.partitions, self._today)):
             if self._steps[table.name][place]:
                 told[key] = self._step(table, place, key, through)
             elif self._chosen[table.name][place] or key in through:
@@ -187,7 +187,7 @@ class _Making:
         looked_at = self._found.waiting.get(table.name, {})
         lacking = {key: WaitsFor(missing) for key, missing in looked_at.items()}
         never = ~self._found.decided[table.name] & self._chosen[table.name] & (self._level[table.name] == 0)
-        for key in named(table.partitions, self._now_utc, never):
+        for key in named(table.partitions, self._today, never):
             if key not in lacking:
                 missing = self._missing(table, key)
                 if missing:
@@ -196,15 +196,13 @@ class _Making:
 
     def _missing(self, table: Table, key: str) -> tuple[str, ...]:
         if table.feed is not None:
-            place = places(table.partitions, self._now_utc)[key]
+            place = places(table.partitions, self._today)[key]
             return () if self._found.there[table.feed.name][place] else (table.feed.delivery(key),)
         missing: list[str] = []
         for given in table.reads:
             source = self._graph[given.table]
-            at = places(source.partitions, self._now_utc)
-            asked = [
-                p for p in mapped(given.window, table.partitions, source.partitions, key, self._now_utc) if p in at
-            ]
+            at = places(source.partitions, self._today)
+            asked = [p for p in mapped(given.window, table.partitions, source.partitions, key, self._today) if p in at]
             absent = [p for p in asked if not self._found.there[given.table][at[p]]]
             needed = given.present.min_present if isinstance(given.present, Partial) else len(asked)
             if len(asked) - len(absent) < needed:
@@ -212,7 +210,7 @@ class _Making:
         return tuple(dict.fromkeys(missing))
 
     def _flags(self, table: Table, keys: Collection[str]) -> Flags:
-        place = places(table.partitions, self._now_utc)
+        place = places(table.partitions, self._today)
         flags = np.zeros(len(place), np.bool_)
         flags[[place[key] for key in keys if key in place]] = True
         return flags

@@ -15,7 +15,7 @@ from sh_core.code_version import CodeVersion
 from sh_core.fingerprint import fingerprint
 from sh_core.inputs import Input, Partial, Required
 from sh_core.mapping import mapped, moves
-from sh_core.table import Table
+from sh_core.table import Station, Table
 from sh_core.trace import ABSENT, Read
 from sh_core.version import Version
 
@@ -66,6 +66,11 @@ class Reading:
                     if len(asked) - len(absent) < min_present:
                         gaps += absent  # none, where fewer exist and all of them are there
         return tuple(dict.fromkeys(gaps))
+
+    def marks(self, partition: str) -> tuple[str, ...]:
+        """The placeholders that one partition would rest on: those of everything that it reads."""
+        found = (self.versions[g.table][p].marks for g in self.table.reads for p in self.present(g, partition))
+        return tuple(sorted({mark for marks in found for mark in marks}))
 
     def reads(self, partition: str, picked: Picked) -> frozenset[Read]:
         """The part of a trace that says what one partition's transform is handed.
@@ -121,9 +126,12 @@ def wanted(
 
 
 def usable(table: Table, source: Table, version: Version) -> bool:
-    """Whether published content can be read: not if it is from before a column was declared that is read now."""
+    """Whether published content can be read: not if it is from before a column was declared that is read now.
+
+    Nor is a placeholder, or what rests on one, by features: what learns from them would learn from what never was.
+    """
     needed = {c for given in table.reads if given.table == source.name for c in handed_over(given, source)}
-    return needed <= set(version.columns)
+    return needed <= set(version.columns) and not (version.marks and table.station is Station.FEATURE)
 
 
 def recipe(table: Table, upstream: Mapping[str, Table], code: CodeVersion | str, now_utc: datetime) -> int:

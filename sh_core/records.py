@@ -15,6 +15,19 @@ from sh_core.version import Version
 
 
 @dataclass(frozen=True)
+class Said:
+    """A person's word.
+
+    Attributes:
+        by: Whose.
+        why: For what reason, in their words.
+    """
+
+    by: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class Arrival:
     """One delivered file, by content.
 
@@ -26,7 +39,15 @@ class Arrival:
         sha256: Content, hex.
         size_bytes: Size as delivered.
         arrived_utc: When it was ingested.
-        superseded_by: Later arrival for the same partition that replaced it, if any.
+        superseded_by: Arrival for the same partition that counts instead of it, if any: a later one; of one whose
+            version was an older one when it came, the one that was current; of a held one, that which a person chose.
+        version: The vendor's version by which it is ordered; of a file that said none, that of the one before it.
+        part: Which of the partition's files it is; empty unless files are appended.
+        modified_ns: When the file was last written to, in nanoseconds since 1970; None if nobody knows.
+        rows: Records in it, if they were counted as it was taken in.
+        is_held: Whether it waits for a person's word, or had to.
+        is_accepted: Whether it is a held one that a person accepted.
+        said: By whom, and why, if it is there on a person's word.
     """
 
     id: int
@@ -37,6 +58,23 @@ class Arrival:
     size_bytes: int
     arrived_utc: datetime
     superseded_by: int | None = None
+    version: str | None = None
+    part: str = ""
+    modified_ns: int | None = None
+    rows: int | None = None
+    is_held: bool = False
+    is_accepted: bool = False
+    said: Said | None = None
+
+    @property
+    def chain(self) -> tuple[str, str]:
+        """Partition and part."""
+        return self.partition, self.part
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits for a person's word."""
+        return self.is_held and self.superseded_by is None
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ because something else happened at the same time.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from sh_core.placeholder import is_placeholder
 from sh_core.trace import ABSENT, Read, Trace
 
 
@@ -96,7 +97,17 @@ class Astray:
     """What readers see is not what the ledger says was published: somebody else has written to the table."""
 
 
-Reason = FirstTime | CodeChanged | ContractChanged | InputChanged | InputRedeclared | Astray
+@dataclass(frozen=True)
+class Overdue:
+    """Something that it needs is late, and a placeholder is to stand in."""
+
+
+@dataclass(frozen=True)
+class Landed:
+    """What a placeholder has stood in for is there."""
+
+
+Reason = FirstTime | CodeChanged | ContractChanged | InputChanged | InputRedeclared | Astray | Overdue | Landed
 """Why a partition is stale: a closed union."""
 
 
@@ -136,10 +147,14 @@ def compare(before: Trace | None, now: Trace) -> tuple[Reason, ...]:
         now: Trace under which it would be settled now.
 
     Returns:
-        Reasons in a stable order: code, contract, then inputs by name.
+        Reasons in a stable order: code, contract, then inputs by name; where a placeholder comes or goes, that alone.
     """
+    if is_placeholder(now.code) and (before is None or not is_placeholder(before.code)):
+        return (Overdue(),)
     if before is None:
         return (FirstTime(),)
+    if is_placeholder(before.code) and not is_placeholder(now.code):
+        return (Landed(),)
     reasons: list[Reason] = []
     if before.code != now.code:
         reasons.append(CodeChanged(before.code, now.code))
@@ -157,6 +172,9 @@ def _of_reads(only_before: frozenset[Read], only_now: frozenset[Read]) -> list[R
         source, partition, rows, columns = identity
         if identity in then and identity in today:
             old, new = then[identity].digest, today[identity].digest
+            reasons.append(InputChanged(source, partition, columns, rows, old, new))
+        elif not columns:  # a file: that there is another one, or one less, is no matter of declaring
+            old, new = (side[identity].digest if identity in side else ABSENT for side in (then, today))
             reasons.append(InputChanged(source, partition, columns, rows, old, new))
         elif identity in today:
             reasons.append(InputRedeclared(source, partition, _columns(then, identity), columns))

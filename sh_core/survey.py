@@ -23,6 +23,7 @@ class Survey:
 
     Attributes:
         now_utc: When.
+        today: The same as vendors have it (``Book.today``).
         decision: What automation would request, and hold back.
         decided: Per table, which partitions were ever decided about.
         there: Per table and feed, which partitions have content, or a file.
@@ -34,6 +35,7 @@ class Survey:
     """
 
     now_utc: datetime
+    today: datetime
     decision: Decision
     decided: Mapping[str, Flags]
     there: Mapping[str, Flags]
@@ -67,14 +69,16 @@ def survey(
     insisting = Insisting(book, insistence or Insistence(), policy, now_utc)
     onlooker = Onlooker(insisting)
     decision = Watch(graph, onlooker, policy).tick(now_utc, {}, "nobody", sweep=True)
+    today = book.today(now_utc)
     decided, there = dict[str, Flags](), dict[str, Flags]()
     for table in graph.tables:
-        own = standings(table.partitions, now_utc, onlooker.seen[table.name])
+        own = standings(table.partitions, today, onlooker.seen[table.name])
         decided[table.name], there[table.name] = own.looked >= 0, own.content > 0
         if table.feed is not None:
-            there[table.feed.name] = serials(table.partitions, now_utc, onlooker.arrived[table.feed.name]) > 0
+            there[table.feed.name] = serials(table.partitions, today, onlooker.arrived[table.feed.name]) > 0
     return Survey(
         now_utc,
+        today,
         decision,
         decided,
         there,

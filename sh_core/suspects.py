@@ -82,7 +82,13 @@ def linked(table: Table, given: Input, graph: Graph, now_utc: datetime) -> Links
 
 
 def suspects(
-    table: Table, own: Standings, recipe: int, contents: Callable[[str], Numbers], graph: Graph, now_utc: datetime
+    table: Table,
+    own: Standings,
+    recipe: int,
+    contents: Callable[[str], Numbers],
+    graph: Graph,
+    now_utc: datetime,
+    late: Flags | None = None,
 ) -> Flags:
     """Partitions of a table that may be stale, of all that are declared.
 
@@ -93,6 +99,7 @@ def suspects(
         contents: Serials of the contents of an upstream table, or of the files of its feed, by name.
         graph: Its graph.
         now_utc: Up to when periods of sets without end are declared.
+        late: Partitions for which a placeholder may stand in by now, although something that they need is missing.
     """
     settled = own.looked >= 0
     changed, ready = settled & (own.recipe != recipe), ~settled
@@ -104,6 +111,8 @@ def suspects(
         changed |= settled & (of.newest(serial, none=0) > own.looked)
         if ready.any():
             ready &= enough(given, of, serial > 0)
+    if late is not None:
+        ready |= late & ~settled
     return np.asarray(changed | ready, np.bool_)
 
 

@@ -21,10 +21,12 @@ import polars as pl
 
 from sh_core.conservation import CONSERVES_ROWS, IN_PARTITION
 from sh_core.contract import Contract, raw_contract
+from sh_core.due import Due, refuse_due
 from sh_core.errors import DeclarationError, refuse_other_kinds
 from sh_core.feed import Feed
 from sh_core.inputs import Input, refuse_text
 from sh_core.partitions import KINDS, Partitions
+from sh_core.placeholder import Placeholder
 
 Transform = Callable[..., pl.LazyFrame]
 """A pure function: one LazyFrame per input, by argument name; returns the rows of one partition."""
@@ -54,6 +56,8 @@ class Table:
         feed: The feed of a raw table; None otherwise.
         group: Heading under which people find it.
         description: One or more sentences for people.
+        due: When a partition is owed to its readers; None takes the latest of what it reads.
+        if_late: What stands in for a partition that is late; None waits.
     """
 
     name: str
@@ -65,6 +69,8 @@ class Table:
     feed: Feed | None = None
     group: str = "default"
     description: str = ""
+    due: Due | None = None
+    if_late: Placeholder | None = None
 
     def __post_init__(self) -> None:
         """Refuse an incomplete declaration."""
@@ -83,6 +89,7 @@ class Table:
             {
                 "partitions": (self.partitions, Partitions, KINDS),
                 "station": (self.station, Station, "one of Station.STAGED, .JOINED, .MART, .FEATURE"),
+                "if_late": (self.if_late, Placeholder | None, "Placeholder('previous') or Placeholder('same_weekday')"),
             },
         )
         if (self.transform is None) == (self.feed is None):
@@ -91,6 +98,9 @@ class Table:
         if self.transform is not None and not self.inputs:
             msg = f"table {self.name}: its transform needs at least one upstream table as argument"
             raise DeclarationError(msg)
+        why = refuse_due(self.due, self.partitions) or self._refuse_placeholder()
+        if why is not None:
+            raise DeclarationError(f"table {self.name}: {why}")
         for column, must in self.partitions.columns.items():
             if self.transform is not None and column not in self.contract.columns:
                 msg = f"table {self.name}: the contract lacks the partition column {column!r}"
@@ -99,6 +109,14 @@ class Table:
             if has != must:
                 msg = f"table {self.name}: the partition column {column!r} must be {must}; in the contract it is {has}"
                 raise DeclarationError(msg)
+
+    def _refuse_placeholder(self) -> str | None:
+        """Why what is declared cannot stand in for a late partition, in words; None if it can."""
+        if self.if_late is None:
+            return None
+        if self.transform is None or self.station is Station.FEATURE:
+            return "nothing may stand in for delivered text, nor for features: declare if_late between the two"
+        return self.if_late.refused(self.partitions, self.contract.schema)
 
     @cached_property
     def consulted(self) -> tuple[Input, ...]:
@@ -138,6 +156,8 @@ def table(
     reads: Mapping[str, Sequence[str] | Input] | None = None,
     group: str = "default",
     name: str | None = None,
+    due: Due | None = None,
+    if_late: Placeholder | None = None,
 ) -> Callable[[Transform], Table]:
     """Declare a table by the function that computes one partition of it.
 
@@ -151,6 +171,8 @@ def table(
             are upstream tables handed over whole, same partition.
         group: Heading under which people find it.
         name: Name of the table if not that of the function.
+        due: When a partition is owed to its readers; without, when the latest of what it reads is.
+        if_late: What stands in for a partition that is late, marked, until the truth is there; without, readers wait.
 
     Returns:
         A decorator that turns the function into a ``Table``; the function's docstring becomes its description.
@@ -182,6 +204,8 @@ def table(
             transform=function,
             group=group,
             description=inspect.getdoc(function) or contract.description,
+            due=due,
+            if_late=if_late,
         )
 
     return declare

@@ -9,7 +9,7 @@ rows that exchange a value, or one that occurs twice, do. Columns of the framewo
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -38,12 +38,15 @@ class Version:
             cell shows in every column.
         key: Primary-key columns, sorted.
         rows: Row count.
+        marks: Of which placeholders it is made, sorted; none where all of it is real. They are part of the root and of
+            every digest: the truth is never equal to what stood in for it.
     """
 
     root: str
     columns: Mapping[str, str]
     key: tuple[str, ...]
     rows: int
+    marks: tuple[str, ...] = ()
 
     def of(self, columns: Iterable[str]) -> str:
         """Digest of exactly these columns plus the key, ``sh1-<32 hex digits>``, whatever their order.
@@ -56,16 +59,26 @@ class Version:
         wanted = {c for c in columns if not is_system(c)} | set(self.key)
         _require(wanted, self.columns, "the version was asked for")
         algorithm, _, _ = self.root.partition("-")
-        return _root(algorithm, {c: self.columns[c] for c in wanted}, self.key, self.rows)
+        return with_marks(_root(algorithm, {c: self.columns[c] for c in wanted}, self.key, self.rows), self.marks)
+
+    def marked(self, marks: Iterable[str]) -> "Version":
+        """The version of the same rows as content that rests on placeholders."""
+        ordered = tuple(sorted(set(marks)))
+        algorithm, _, _ = self.root.partition("-")
+        return replace(
+            self, root=with_marks(_root(algorithm, self.columns, self.key, self.rows), ordered), marks=ordered
+        )
 
     def to_json(self) -> dict[str, Any]:
         """Plain JSON values; ``from_json`` gives the same version back."""
-        return {"root": self.root, "columns": dict(self.columns), "key": list(self.key), "rows": self.rows}
+        said = {"root": self.root, "columns": dict(self.columns), "key": list(self.key), "rows": self.rows}
+        return {**said, "marks": list(self.marks)} if self.marks else said
 
     @classmethod
     def from_json(cls, value: Mapping[str, Any]) -> "Version":
         """The version that ``to_json`` wrote."""
-        return cls(value["root"], dict(value["columns"]), tuple(value["key"]), value["rows"])
+        marks = tuple(value.get("marks", ()))
+        return cls(value["root"], dict(value["columns"]), tuple(value["key"]), value["rows"], marks)
 
 
 class ColumnSum(NamedTuple):
@@ -202,6 +215,12 @@ def digest_groups(
 ) -> list[PartialVersion]:
     """The parts that a batch of many partitions contributes; see ``row_hashes`` and ``RowHashes.digest_groups``."""
     return row_hashes(frame, key).digest_groups(group, n_groups)
+
+
+def with_marks(digest: str, marks: tuple[str, ...]) -> str:
+    """A digest of content that rests on placeholders; without any the digest itself."""
+    algorithm, _, _ = digest.partition("-")
+    return _tagged(algorithm, "sh-marked-1", (digest, *marks)) if marks else digest
 
 
 def _together(cells: Iterable[Cells], rows: int) -> Lanes:

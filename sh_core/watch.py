@@ -69,8 +69,11 @@ class Watch:
     policy: Policy = field(default_factory=Policy)
     _serial: int | None = None
     _swept_utc: datetime | None = None
+    _day: datetime | None = None
+    _late_then: tuple[int, ...] = ()
     _stale: dict[str, dict[str, Stale]] = field(default_factory=dict)
     _unlooked: dict[str, set[str]] = field(default_factory=dict)
+    _without: dict[str, set[str]] = field(default_factory=dict)
     _compared: int = 0
     _waits_since: dict[Place, datetime] = field(default_factory=dict)
     _tried: dict[Place, tuple[str, Tries | None]] = field(default_factory=dict)
@@ -100,21 +103,22 @@ class Watch:
                 None for everything.
             sweep: Look at everything, whatever is remembered.
         """
-        swept = sweep or self._is_to_sweep(now_utc)
+        today = self.book.today(now_utc)
+        swept = sweep or self._is_to_sweep(now_utc, today)
         if not swept and self._is_quiet():
             return Decision({}, {}, {})
         # Who works on what comes first: whoever ends after that is held back once more, and whoever ended before it
         # has left its decision among the changes. The other way round, what was settled in between would be asked for
         # again.
-        occupied = _together(busy, self.book.leased())
+        occupied, late = _together(busy, self.book.leased()), self._late(today)
         changes = self.book.changes(None if swept else self._serial)
-        self._unlooked = self._sweep(now_utc) if swept else _together(self._unlooked, self._changed(changes, now_utc))
-        looked = self._look(now_utc)
+        self._unlooked = self._sweep(today) if swept else _together(self._unlooked, self._changed(changes, today))
+        looked = self._look(today)
         self._serial = changes.serial
         if swept:
-            self._swept_utc = now_utc
+            self._swept_utc, self._day, self._late_then = now_utc, today, late
             self._forget(now_utc)
-        decision = self._decide(now_utc, occupied, frozenset(tables) if tables is not None else None, within)
+        decision = self._decide(now_utc, today, occupied, frozenset(tables) if tables is not None else None, within)
         requests = [Request(t, key, s) for t, found in decision.due.items() for key, s in found.items()]
         if requests:
             serial = self.book.request(requests, by, now_utc)
@@ -132,22 +136,28 @@ class Watch:
             return False
         return self.book.changes(self._serial).serial == self._serial
 
-    def _is_to_sweep(self, now_utc: datetime) -> bool:
-        """Whether it is time to look at everything: now and then, and when a period has begun.
+    def _is_to_sweep(self, now_utc: datetime, today: datetime) -> bool:
+        """Whether it is time to look at everything: now and then, when a period has begun, and when one is late.
 
-        Nothing is confirmed then, and still there are new partitions, and some read others than before.
+        Nothing is confirmed then, and still there are new partitions, some read others than before, and placeholders
+        may stand in.
         """
         last = self._swept_utc
         # A clock that was set back would otherwise put off the next sweep by as much.
         if last is None or not timedelta() <= now_utc - last < timedelta(seconds=self.policy.sweep_s):
             return True
-        return any(p.size(now_utc) != p.size(last) for p in self._sets)
+        day = self._day or today
+        return any(p.size(today) != p.size(day) for p in self._sets) or self._late(today) != self._late_then
+
+    def _late(self, today: datetime) -> tuple[int, ...]:
+        """How many partitions are past their deadline, of each table of which something may stand in for those."""
+        return tuple(int(self.book.late(t.name, today).sum()) for t in self.graph.tables if t.if_late is not None)
 
     @cached_property
     def _sets(self) -> frozenset[Partitions]:
         return frozenset(table.partitions for table in self.graph.tables)
 
-    def _sweep(self, now_utc: datetime) -> dict[str, set[str]]:
+    def _sweep(self, today: datetime) -> dict[str, set[str]]:
         """Everything that may be stale; what was remembered is looked at again."""
         # Serials do not tell of what somebody else did to a table, and only some tables are compared now.
         found = _together(self._stale, self._unlooked)
@@ -160,12 +170,13 @@ class Watch:
         for table in self.graph.tables:
             if table.feed is not None:
                 arrived = self.book.arrivals(table.feed.name)
-                contents[table.feed.name] = serials(table.partitions, now_utc, arrived)
-            own = standings(table.partitions, now_utc, list(self.book.standings(table.name)))
+                contents[table.feed.name] = serials(table.partitions, today, arrived)
+            own = standings(table.partitions, today, list(self.book.standings(table.name)))
             contents[table.name] = own.content
-            flags = suspects(table, own, self.book.recipe(table.name), content, self.graph, now_utc)
+            late = self.book.late(table.name, today) if table.if_late is not None else None
+            flags = suspects(table, own, self.book.recipe(table.name), content, self.graph, today, late)
             if flags.any():
-                found.setdefault(table.name, set()).update(named(table.partitions, now_utc, flags))
+                found.setdefault(table.name, set()).update(named(table.partitions, today, flags))
         for table in self._to_compare():
             astray = self.book.astray(table.name)
             if astray:
@@ -179,45 +190,53 @@ class Watch:
         self._compared = (begin + count) % max(1, len(tables))
         return [tables[(begin + n) % len(tables)] for n in range(count)]
 
-    def _changed(self, changes: Changes, now_utc: datetime) -> dict[str, set[str]]:
+    def _changed(self, changes: Changes, today: datetime) -> dict[str, set[str]]:
         """What was decided, and what reads what changed."""
         found = {name: set(keys) for name, keys in changes.settled.items() if name in self.graph}
         flags = {
-            name: _flags(self.graph[name], keys, now_utc)
-            for name, keys in changes.content.items()
-            if name in self.graph
+            name: _flags(self.graph[name], keys, today) for name, keys in changes.content.items() if name in self.graph
         }
         for table in self.graph.tables:
             if table.feed is not None and table.feed.name in changes.arrived:
                 found.setdefault(table.name, set()).update(changes.arrived[table.feed.name])
+            if table.name in flags:  # something earlier may stand in for them now
+                found.setdefault(table.name, set()).update(self._without.get(table.name, ()))
             for given in table.reads:
                 if given.table in flags:
-                    reading = linked(table, given, self.graph, now_utc).reading(flags[given.table])
-                    found.setdefault(table.name, set()).update(named(table.partitions, now_utc, reading))
+                    reading = linked(table, given, self.graph, today).reading(flags[given.table])
+                    found.setdefault(table.name, set()).update(named(table.partitions, today, reading))
         return found
 
-    def _look(self, now_utc: datetime) -> int:
+    def _look(self, today: datetime) -> int:
         """Look at suspects, inputs first, and remember which are stale; returns how many were looked at."""
         left = self.policy.most_looks
         for table in self.graph.tables:
             if table.name not in self._unlooked:
                 continue
-            place = places(table.partitions, now_utc)
+            place = places(table.partitions, today)
             wanted = sorted(key for key in self._unlooked[table.name] if key in place)
             keys, later = wanted[:left], wanted[left:]
             look = self.book.look(table.name, keys) if keys else Look()
             self._unlooked[table.name] = set(later)  # not before: where the ledger fails, the next tick looks
             left -= len(keys)
-            remembered = self._stale.setdefault(table.name, {})
+            remembered, without = self._stale.setdefault(table.name, {}), self._without.setdefault(table.name, set())
             for key in keys:
                 remembered.pop(key, None)
             remembered.update(look.stale)
+            without.difference_update(keys)
+            if table.if_late is not None:
+                without.update(look.waiting)
         return self.policy.most_looks - left
 
     # ---- what is decided
 
     def _decide(
-        self, now_utc: datetime, occupied: Keys, tables: frozenset[str] | None, within: Within | None
+        self,
+        now_utc: datetime,
+        today: datetime,
+        occupied: Keys,
+        tables: frozenset[str] | None,
+        within: Within | None,
     ) -> Decision:
         stale = {
             name: {key: why for key, why in found.items() if within is None or within(name, key)}
@@ -243,11 +262,11 @@ class Watch:
             name = table.name
             found, busy = stale.get(name, {}), occupied.get(name, ())
             unlooked = self._unlooked.get(name, set())
-            behind = self._behind(table, unsettled, now_utc)
+            behind = self._behind(table, unsettled, today)
             if not found and not busy and not unlooked and behind is None:
                 continue
             blocking = unlooked.union(busy)
-            place = places(table.partitions, now_utc)
+            place = places(table.partitions, today)
             for key, why in sorted(found.items()):
                 if key in unlooked:
                     continue  # what is remembered of it may be over
@@ -265,18 +284,18 @@ class Watch:
                     held.setdefault(name, {})[key] = hold
                 if hold is None or hold.hold in (Hold.ANCESTOR, Hold.BUSY, Hold.REQUESTED):
                     blocking.add(key)
-            flags = _flags(table, blocking, now_utc)
+            flags = _flags(table, blocking, today)
             unsettled[name] = flags if behind is None else flags | behind
         # Who waits no more is forgotten: to wait again later is another wait.
         self._waits_since = waiting
         return Decision(due, held, stale)
 
-    def _behind(self, table: Table, unsettled: Mapping[str, Flags], now_utc: datetime) -> Flags | None:
+    def _behind(self, table: Table, unsettled: Mapping[str, Flags], today: datetime) -> Flags | None:
         """Partitions that read something which is due itself, worked on, or behind such a one."""
         behind: Flags | None = None
         for given in table.reads:
             if given.table in unsettled:
-                reading = linked(table, given, self.graph, now_utc).reading(unsettled[given.table])
+                reading = linked(table, given, self.graph, today).reading(unsettled[given.table])
                 behind = reading if behind is None else behind | reading
         return behind if behind is not None and behind.any() else None
 
@@ -334,8 +353,8 @@ class Watch:
         return hold if asked_utc is None else self.policy.held_elsewhere(asked_utc, hold, now_utc)
 
 
-def _flags(table: Table, keys: Iterable[str], now_utc: datetime) -> Flags:
-    place = places(table.partitions, now_utc)
+def _flags(table: Table, keys: Iterable[str], today: datetime) -> Flags:
+    place = places(table.partitions, today)
     flags = np.zeros(len(place), np.bool_)
     flags[[place[key] for key in keys if key in place]] = True
     return flags

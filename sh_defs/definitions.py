@@ -56,7 +56,7 @@ def definitions(
     def watch() -> Watch:
         return Watch(graph, LedgerBook(engine(), clock))
 
-    arrivals = arrivals_sensor(lambda instance, came, superseded: untold(instance, graph.feeds, came, superseded))
+    arrivals = arrivals_sensor(lambda instance, ledger, came: untold(instance, graph.feeds, ledger, came))
     tables = [table.name for table in graph.tables]
     return dg.Definitions(
         assets=build(graph, lambda table: store.table(table).folder, on_outcome, automated=True),

@@ -172,7 +172,7 @@ class Repair:
         for given in table.reads:
             source = self.engine.graph[given.table].partitions
             yield from (
-                (given.table, p) for p in mapped(given.window, table.partitions, source, key, self.engine.now_utc())
+                (given.table, p) for p in mapped(given.window, table.partitions, source, key, self.engine.today_utc())
             )
 
 

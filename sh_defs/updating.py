@@ -13,7 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import date
+from datetime import date, datetime
 from itertools import islice
 from pathlib import Path
 
@@ -153,7 +153,9 @@ class Update:
             RunError: If something else than the data failed; what was published until then stays.
         """
         graph, clock = self.engine.graph, SystemClock()
-        spans = {table.name: _looked_at(table.partitions, first, last) for table in graph.tables}
+        spans = {
+            table.name: _looked_at(table.partitions, first, last, self.engine.today_utc()) for table in graph.tables
+        }
         meant = {name: frozenset(keys) for name, keys in spans.items()}
         watch = Watch(graph, LedgerBook(self.engine, clock), AT_ONCE)
         decider = WatchDecider(lambda: watch, clock, lambda name, key: key in meant[name], f"run:{new_id()[:12]}")
@@ -167,7 +169,7 @@ class Update:
 
         defs = definitions(graph, self.settings, on_outcome, decider)
         give_up_dead_runs(self.instance)  # what they were to do would count as in progress
-        self.engine.take_in(clock.now_utc())
+        self.engine.take_in(self.engine.today_utc())
         finished = set[str]()
         while True:
             asked = self._asked(defs, decider)
@@ -232,7 +234,7 @@ class Update:
     def note_strays(self) -> None:
         """Say what has landed under a name that no feed takes: nobody would ever look at it."""
         feeds = self.engine.graph.feeds
-        strays = self.engine.landing.strays(feeds, SystemClock().now_utc())
+        strays = self.engine.landing.strays(feeds, self.engine.today_utc())
         for path, feed in islice(strays.items(), STRAYS_SHOWN):
             names = ", ".join(f.name for f in feeds)
             if feed is None:
@@ -291,9 +293,9 @@ class Update:
         raise RunError(msg)
 
 
-def _looked_at(partitions: Partitions, first: date | None, last: date | None) -> Sequence[str]:
+def _looked_at(partitions: Partitions, first: date | None, last: date | None, today: datetime) -> Sequence[str]:
     if last is None:
-        return partitions.begun(SystemClock().now_utc(), first)
+        return partitions.begun(today, first)
     return partitions.between(first or LONG_AGO, last)
 
 

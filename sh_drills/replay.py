@@ -11,7 +11,7 @@ import os
 import zipfile
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime, time, timedelta
 from functools import cache
 from importlib import metadata
 from pathlib import Path
@@ -123,6 +123,15 @@ class Replay:
             if on_file is not None:
                 on_file(path)
         return Delivery(written, unchanged, rows, size)
+
+
+def morning_after(day: date) -> datetime:
+    """When a day's files have all landed, if nobody is late: five in New York, an hour before they are due.
+
+    Whoever replays days of 2013 puts the state folder's calendar there (``sh_resources.clock.ReplayCalendar``): by the
+    present clock, whatever was not replayed is years late.
+    """
+    return datetime.combine(day + timedelta(days=1), time(5), _ZONE).astimezone(UTC)
 
 
 def land(path: Path, content: bytes) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from sh_core.book import Changes, Keys, LastLook, Place, Request, Tries
 from sh_core.errors import DeclarationError, FeedError, StoreError
 from sh_core.graph import Graph
+from sh_core.links import Flags
 from sh_core.staleness import Look, Stale
 from sh_core.suspects import Standing
 from sh_resources.clock import Clock
@@ -90,7 +91,7 @@ class LedgerBook:
         # Serial and recipe first: what changes during the look is then looked at once more.
         before, recipe = self._ledger.serials.now(), self.recipe(table)
         try:
-            clear = self.registers.unconcerned(table, keys, self._clock.now_utc())
+            clear = self.registers.unconcerned(table, keys, self._engine.today_utc())
         except (StoreError, DeclarationError):
             clear = frozenset()  # a closer look will say what is wrong
         look = self._readable(table, [key for key in keys if key not in clear])
@@ -138,6 +139,14 @@ class LedgerBook:
     def request(self, requests: Collection[Request], by: str, now_utc: datetime) -> int:
         """Note what is being requested, before it is."""
         return self._ledger.requests.note(requests, by, now_utc)
+
+    def today(self, now_utc: datetime) -> datetime:
+        """What day and time it is for vendors, and so which periods have begun."""
+        return self._engine.calendar.at(now_utc)
+
+    def late(self, table: str, today: datetime) -> Flags:
+        """Which declared partitions of a table are past their deadline, whether or not they are there, by place."""
+        return self._engine.deadlines.passed(table, today)
 
     def looks(self, places: Collection[Place]) -> Mapping[Place, LastLook]:
         """How partitions were last looked at; those of which nothing was ever decided are left out."""

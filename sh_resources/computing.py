@@ -9,7 +9,7 @@ depend on which other partitions happen to share the run; and a crash in one par
 import inspect
 import traceback
 from collections.abc import Callable, Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Literal, TypeVar
@@ -17,21 +17,23 @@ from typing import Literal, TypeVar
 import polars as pl
 
 from sh_core.code_version import CodeVersion
-from sh_core.conservation import Handed, not_conserved, not_in_partition
+from sh_core.conservation import Handed, not_conserved, not_in_partition, rows_per_part
+from sh_core.deliveries import Several
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
 from sh_core.masking import raised_as_text
+from sh_core.records import Arrival
 from sh_core.references import unmatched
 from sh_core.table import Station, Table, Transform
-from sh_core.trace import Read, Trace
+from sh_core.trace import Trace
 from sh_core.verdict import RuleBreach, Unknown
-from sh_resources import inputs
+from sh_resources import combining, inputs
 from sh_resources.clock import Clock
 from sh_resources.inputs import Frames, Sighting
-from sh_resources.intake import Took, take_in
+from sh_resources.intake import Took, look_for, take_in
 from sh_resources.landing import LandingZone
 from sh_resources.ledger import Ledger
-from sh_resources.raw import RawFile, read_raw, reader_version
+from sh_resources.raw import RawFile, reader_version
 from sh_resources.store import Store
 
 ENGINE: Literal["in-memory"] = "in-memory"
@@ -52,12 +54,14 @@ class Computed:
     Attributes:
         rows: What the transform returned, or the file's records; or why there is nothing.
         breaches: Table-level rules found broken on the way.
-        handed: Per feed, the arrival whose rows these are, and how many (raw and staged tables).
+        handed: The arrivals whose rows these are, and how many of each (raw and staged tables).
+        marks: The placeholders that it rests on; none where all of it is real.
     """
 
     rows: pl.DataFrame | Unknown
     breaches: tuple[RuleBreach, ...] = ()
-    handed: Mapping[str, Handed] = field(default_factory=dict)
+    handed: tuple[Handed, ...] = ()
+    marks: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,38 +93,47 @@ def prepare_raw(
 
     A file that is gone from the landing zone is taken from the archive if it was ever ingested.
     """
-    seen = landing.look(feed, [feed.expected_file(key) for key in keys])
+    seen = look_for(feed, landing, keys)
     took = take_in(feed, landing, ledger, clock, list(seen.files.values()), keep=True) if ingest else Took()
-    refused = {**seen.refused, **took.refused}
+    refused = {feed.partition_of(name): why for name, why in {**seen.refused, **took.refused}.items()}
     fresh = {i.sha256: i.content for i in took.read}
-    current = ledger.arrivals.current(feed.name, keys)
+    current = ledger.arrivals.counting(feed.name, keys)
+    held = ledger.arrivals.held(feed.name, keys) if feed.several is Several.HOLD else {}
     reader = reader_version(feed)
     traces = {
-        key: Trace(reader, table.contract.version, frozenset({Read(feed.name, key, (), arrival.sha256)}))
-        for key, arrival in current.items()
+        key: Trace(reader, table.contract.version, combining.reads(feed, those, held.get(key, ())))
+        for key, those in current.items()
     }
-    missing = {
-        key: (_missing_file(feed, key, refused.get(feed.expected_file(key))),) for key in keys if key not in current
-    }
+    missing = {key: (_missing_file(feed, key, refused.get(key)),) for key in keys if key not in current}
 
     def compute(wanted: Collection[str]) -> dict[str, Computed]:
-        files, damaged = {}, dict[str, Computed]()
+        files, damaged = dict[str, list[RawFile]](), dict[str, Computed]()
         for key in wanted:
-            arrival = current[key]
-            content = fresh.get(arrival.sha256)
             try:
-                if content is None and arrival.size_bytes <= feed.max_bytes:
-                    content = landing.shelf(feed).content(arrival.sha256)
-                files[key] = RawFile(arrival.file_name, arrival.size_bytes, content)
+                files[key] = [_raw_file(feed, landing, arrival, fresh) for arrival in current[key]]
             except FeedError as lost:
                 damaged[key] = Computed(Unknown(ARCHIVE, str(lost)))
-        rows = {
-            key: Computed(raw.frame, raw.breaches, {feed.name: Handed(current[key].id, raw.records)})
-            for key, raw in read_raw(feed, files).items()
-        }
+        rows = {}
+        for key, parts in combining.read_together(feed, files).items():
+            found = (breach for part in parts for breach in part.breaches)
+            waiting = combining.not_accepted(feed, current[key], held.get(key, ()))
+            handed = (Handed(a.id, p.records, feed, a.part) for a, p in zip(current[key], parts, strict=True))
+            rows[key] = Computed(combining.rows_of(parts), (*found, *waiting), tuple(handed))
         return rows | damaged
 
     return Prepared(traces, missing, compute)
+
+
+def _raw_file(feed: Feed, landing: LandingZone, arrival: Arrival, fresh: Mapping[str, bytes | None]) -> RawFile:
+    """The bytes of an arrival, which may just have been taken in.
+
+    Raises:
+        FeedError: If they are not in the archive any more.
+    """
+    content = fresh.get(arrival.sha256)
+    if content is None and arrival.size_bytes <= feed.max_bytes:
+        content = landing.shelf(feed).content(arrival.sha256)
+    return RawFile(arrival.file_name, arrival.size_bytes, content)
 
 
 def _missing_file(feed: Feed, key: str, refusal: str | None) -> str:
@@ -154,7 +167,12 @@ def prepare_transform(
         if table.station is Station.STAGED:
             found.append(not_conserved({key: list(handed[key].values()) for key in returned}, returned))
         return {
-            key: Computed(rows[key], tuple(b[key] for b in found if key in b), _handed(arrivals[key], loaded[key]))
+            key: Computed(
+                rows[key],
+                tuple(b[key] for b in found if key in b),
+                _handed(arrivals[key], loaded[key]),
+                sighting.reading.marks(key),
+            )
             for key in wanted
         }
 
@@ -204,21 +222,31 @@ def _unmatched(sighting: Sighting, returned: Frames, loaded: Mapping[str, Frames
 
 def _arrivals(
     table: Table, sighting: Sighting, ledger: Ledger, keys: Collection[str]
-) -> dict[str, dict[str, tuple[str, int]]]:
-    """Per partition, per raw input of a staged table that is there: its feed, and the arrival that it holds."""
-    found: dict[str, dict[str, tuple[str, int]]] = {key: {} for key in keys}
+) -> dict[str, dict[str, tuple[Feed, Mapping[str, int]]]]:
+    """Per partition, per raw input of a staged table that is there: its feed, and by part the arrivals it holds."""
+    found: dict[str, dict[str, tuple[Feed, Mapping[str, int]]]] = {key: {} for key in keys}
     if table.station is Station.STAGED:
         for given in table.inputs:
             feed, files = sighting.upstream[given.table].feed, sighting.files[given.table]
             if feed is not None:
-                for key, settlement in ledger.publications.settlements(given.table, keys).items():
-                    if settlement.shares and key in files:
-                        found[key][given.name] = (feed.name, settlement.shares[0].arrival_id)
+                settled = ledger.publications.settlements(given.table, keys)
+                held = {
+                    key: [x.arrival_id for x in s.shares] for key, s in settled.items() if s.shares and key in files
+                }
+                several = feed.several is Several.APPEND
+                those = ledger.arrivals.by_id({i for ids in held.values() for i in ids}) if several else {}
+                for key, ids in held.items():
+                    parts = {those[i].part: i for i in ids} if several else {"": ids[0]}
+                    found[key][given.name] = (feed, parts)
     return found
 
 
-def _handed(arrivals: Mapping[str, tuple[str, int]], frames: Frames) -> dict[str, Handed]:
-    return {feed: Handed(arrival_id, frames[name].height) for name, (feed, arrival_id) in arrivals.items()}
+def _handed(arrivals: Mapping[str, tuple[Feed, Mapping[str, int]]], frames: Frames) -> tuple[Handed, ...]:
+    handed: list[Handed] = []
+    for name, (feed, parts) in arrivals.items():
+        rows = dict.fromkeys(parts, frames[name].height) if len(parts) == 1 else rows_per_part(feed, frames[name])
+        handed += [Handed(arrival_id, rows[part], feed, part) for part, arrival_id in parts.items()]
+    return tuple(handed)
 
 
 def _run(transform: Transform, handed: Mapping[str, Frames], pii: Collection[str]) -> dict[str, pl.DataFrame | Unknown]:

@@ -19,13 +19,14 @@ from sh_core.clauses import clauses_as_text
 from sh_core.code_version import CodeVersion, code_version
 from sh_core.errors import DeclarationError
 from sh_core.graph import Graph
+from sh_core.lateness import Deadlines
 from sh_core.mapping import width
 from sh_core.outcome import Busy, Outcome, Reused, Waiting
 from sh_core.reading import recipe
 from sh_core.staleness import Astray, Look, Stale, compare
 from sh_core.table import Table, Transform
 from sh_core.trace import Trace
-from sh_resources.clock import Clock
+from sh_resources.clock import Calendar, Clock
 from sh_resources.computing import Prepared, prepare_raw, prepare_transform
 from sh_resources.intake import Intake
 from sh_resources.judging import judge
@@ -36,6 +37,7 @@ from sh_resources.partition_files import DataFile
 from sh_resources.publisher import Candidate, Claim, Publisher
 from sh_resources.raw import reader_version
 from sh_resources.rollback import Wish, put_back
+from sh_resources.standing_in import with_placeholders
 from sh_resources.store import Store
 from sh_resources.tidying import Tidier
 
@@ -60,6 +62,7 @@ class Engine:
         landing: LandingZone,
         publisher: Publisher,
         clock: Clock,
+        calendar: Calendar,
         *,
         patience_s: float = 0.0,
     ) -> None:
@@ -72,12 +75,14 @@ class Engine:
             landing: Delivered files and their archive.
             publisher: The one door.
             clock: Time.
+            calendar: Time as vendors have it.
             patience_s: How long to wait for partitions that another run works on, once all others are done. A little
                 more than the length of a lease, so that a run that was killed a moment ago holds nobody up.
         """
         self.graph, self.store, self.ledger = graph, store, ledger
         self.landing, self.patience_s, self._publisher, self._clock = landing, patience_s, publisher, clock
         self._intake = Intake(graph.feeds, landing, ledger, clock)
+        self.calendar, self.deadlines = calendar, Deadlines(graph, calendar.at)
         self.tidier = Tidier(store, ledger, landing, publisher, clock)
 
     def materialize(
@@ -169,7 +174,7 @@ class Engine:
 
     def recipe(self, name: str) -> int:
         """A number for everything but the data that decides the traces of a table (``sh_core.reading``)."""
-        table, now = self.graph[name], self._clock.now_utc()
+        table, now = self.graph[name], self.today_utc()
         if table.feed is not None:
             return recipe(table, {}, reader_version(table.feed), now)
         if table.transform is None:
@@ -210,7 +215,7 @@ class Engine:
         if feed not in declared:
             msg = f"there is no feed {feed}; there are {', '.join(declared)}"
             raise DeclarationError(msg)
-        return self._intake.files(declared[feed], names, self._clock.now_utc())
+        return self._intake.files(declared[feed], names, self.today_utc())
 
     def rollback(self, name: str, partition: str, wish: Wish, *, run_id: str) -> Outcome:
         """Return one partition to earlier content, and keep the present one from coming back.
@@ -237,7 +242,7 @@ class Engine:
             with self._publisher.claim(table, [partition], run_id) as claim:
                 if claim.tokens:
                     return put_back(
-                        table, upstream, claim, wish, self.store, self.ledger, self._publisher, self._clock.now_utc()
+                        table, upstream, claim, wish, self.store, self.ledger, self._publisher, self.today_utc()
                     )
             if self._clock.now_utc() >= deadline:
                 return Busy(partition)
@@ -246,6 +251,10 @@ class Engine:
     def now_utc(self) -> datetime:
         """The time by the engine's clock, aware."""
         return self._clock.now_utc()
+
+    def today_utc(self) -> datetime:
+        """The time as vendors have it, aware: which periods have begun, what is late."""
+        return self.calendar.at(self._clock.now_utc())
 
     def landed(
         self, now_utc: datetime, wanted: Mapping[str, Collection[str]] | None = None
@@ -282,7 +291,7 @@ class Engine:
 
     def _together(self, table: Table, chunk: int) -> int:
         """How many partitions are handled together: fewer where each reads many, a month's days for instance."""
-        now = self._clock.now_utc()
+        now = self.today_utc()
         widths = (width(i.window, table.partitions, self.graph[i.table].partitions, now) for i in table.reads)
         return max(1, chunk // max(widths, default=1))
 
@@ -332,8 +341,12 @@ class Engine:
             raise AssertionError(table)  # a Table has a feed or a transform
         upstream = {i.table: self.graph[i.table] for i in table.reads}
         code = self._code(table.transform)
-        now = self._clock.now_utc()
-        return prepare_transform(table, table.transform, code, upstream, self.store, self.ledger, keys, now)
+        now = self.today_utc()
+        prepared = prepare_transform(table, table.transform, code, upstream, self.store, self.ledger, keys, now)
+        if table.if_late is None or not prepared.missing:
+            return prepared
+        late = [key for key in prepared.missing if self.deadlines.is_late(table.name, key, now)]
+        return with_placeholders(table, table.if_late, upstream, prepared, late, self.store, self.ledger, now)
 
     @cache  # noqa: B019 - one engine lives as long as its process
     def _code(self, transform: Transform) -> CodeVersion:

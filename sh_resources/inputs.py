@@ -19,7 +19,7 @@ from sh_core.inputs import Input
 from sh_core.reading import Reading, handed_over, usable, wanted
 from sh_core.table import Table
 from sh_core.trace import Read
-from sh_core.version import Version, digest_groups
+from sh_core.version import Version, digest_groups, with_marks
 from sh_resources.ledger import Ledger
 from sh_resources.partition_files import DataFile
 from sh_resources.store import Store
@@ -213,7 +213,10 @@ def pick(sighting: Sighting, given: Input, keys: Sequence[str]) -> Picked:
     return Picked(
         rows=found,
         spans={pair: (starts[i], heights[i]) for i, pair in enumerate(pairs)},
-        digests={pair: digest.finish().root for pair, digest in zip(pairs, digests, strict=True)},
+        digests={
+            pair: with_marks(digest.finish().root, sighting.reading.versions[given.table][pair[1]].marks)
+            for pair, digest in zip(pairs, digests, strict=True)
+        },
     )
 
 

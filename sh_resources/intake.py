@@ -26,11 +26,13 @@ from datetime import datetime
 from itertools import islice
 
 from sh_core.arriving import is_declared, open_partitions, recent_partitions
+from sh_core.deliveries import in_order
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
+from sh_resources import combining
 from sh_resources.clock import Clock
 from sh_resources.landing import Found, Ingested, LandingZone, Seen, Taken
-from sh_resources.ledger import Delivery, KnownFile, Ledger
+from sh_resources.ledger import KnownFile, Ledger
 
 SLICE = 5_000
 """Names that the sweep looks at in one tick."""
@@ -80,14 +82,15 @@ def take_in(
     """
     unknown, known = _unknown(feed, ledger, files)
     back = [replace(k, gone_utc=None) for k in known.values() if k.gone_utc is not None and k.name not in unknown]
-    in_order = sorted(unknown.values(), key=lambda file: (file.written_ns, file.name))
-    taken = landing.ingest(feed, in_order, keep=keep) if unknown else Taken()
+    by_time = sorted(unknown.values(), key=lambda file: (file.written_ns, file.name))
+    # Versions may stand in the files.
+    taken = landing.ingest(feed, by_time, keep=keep or not feed.is_plain) if unknown else Taken()
     # Before anything that is recorded, as a clock may be set back.
     now_utc = clock.now_utc()
     news = [i for i in taken.files if not _is_as_known(known.get(i.file_name), i)]
     if news:
-        found = [Delivery(i.partition, i.file_name, i.sha256, i.size_bytes) for i in news]
-        ledger.arrivals.record(feed.name, found, now_utc)
+        found = [combining.delivery(feed, i, unknown[i.file_name].written_ns or None) for i in news]
+        ledger.arrivals.record(feed.name, found if feed.is_plain else in_order(found), now_utc, feed.several)
     new = frozenset(i.file_name for i in news)
     read = [
         KnownFile(
@@ -103,6 +106,22 @@ def take_in(
     if read or back:
         ledger.files.note(feed.name, [*read, *back], known)
     return Took(taken.files, tuple(i.file_name for i in news), taken.refused)
+
+
+def look_for(feed: Feed, landing: LandingZone, keys: Collection[str]) -> Seen:
+    """Look at the files of partitions; where one may have several names, at all that begin like them.
+
+    Raises:
+        FeedError: If the landing zone cannot be asked.
+    """
+    if feed.has_one_name:
+        return landing.look(feed, [feed.expected_file(key) for key in keys])
+    wanted, seen = frozenset(keys), landing.place.starting(feed.name, {feed.prefix(key) for key in keys})
+    return Seen(
+        {name: file for name, file in seen.files.items() if feed.partition_of(name) in wanted},
+        {name: why for name, why in seen.refused.items() if feed.partition_of(name) in wanted},
+        seen.looked,
+    )
 
 
 class Intake:
@@ -131,7 +150,7 @@ class Intake:
         counts, failed, deadline_s = Counter[str](), list[FeedError](), time.monotonic() + TICK_S
         for feed in self._feeds:
             with _noting(failed):
-                self._enqueue(feed, now_utc, self._landing.look(feed, self._windows(feed, now_utc)))
+                self._look(feed, now_utc)
         if not any(len(queue) >= SLICE for queue in self._queues.values()):
             self._sweep_on(now_utc, failed)
         for feed in self._feeds:
@@ -146,7 +165,10 @@ class Intake:
             with _noting(failed):
                 sweep = _Sweep(self._landing.slices(feed, PAGE))
                 while self._step(feed, sweep, now_utc):
-                    counts[feed.name] += self._read(feed)
+                    # Where files follow each other all are found first, to be recorded in their order.
+                    if feed.is_plain or sweep.after is not None:
+                        counts[feed.name] += self._read(feed)
+                counts[feed.name] += self._read(feed)
         return _told(counts, failed)
 
     def files(self, feed: Feed, names: Collection[str], now_utc: datetime) -> dict[str, str]:
@@ -184,23 +206,31 @@ class Intake:
         if keys is None:
             pages: Iterable[Seen] = self._landing.slices(feed, PAGE)
         else:
-            pages = [self._landing.look(feed, [feed.expected_file(key) for key in keys])]
+            pages = [look_for(feed, self._landing, keys)]
         for seen in pages:
             unknown, known = _unknown(feed, self._ledger, seen.files.values())
             fresh = {name: str(feed.partition_of(name)) for name in unknown if _why_not(feed, name, now_utc) is None}
-            current = self._ledger.arrivals.current(feed.name, fresh.values()) if fresh else {}
+            # Of a file that was recorded when none were known, the arrival tells.
+            current = self._ledger.arrivals.counting(feed.name, set(fresh.values())) if fresh else {}
             for name, key in fresh.items():
                 sha256 = self._landing.sha256(feed, unknown[name])
-                before = known[name].sha256 if name in known else current[key].sha256 if key in current else None
-                if sha256 is not None and sha256 != before:
+                recorded = {known[name].sha256} if name in known else {a.sha256 for a in current.get(key, ())}
+                if sha256 is not None and sha256 not in recorded:
                     found[key] = name
         return found
 
-    def _windows(self, feed: Feed, now_utc: datetime) -> list[str]:
-        """Names of files that are expected, and of those that could not be read a moment ago."""
-        arrived = self._ledger.arrivals.current(feed.name, recent_partitions(feed, now_utc))
-        expected = map(feed.expected_file, open_partitions(feed, now_utc, arrived))
-        return list(dict.fromkeys([*expected, *self._again.pop(feed.name, ())]))
+    def _look(self, feed: Feed, now_utc: datetime) -> None:
+        """Look at the files that are expected, and at those that could not be read a moment ago.
+
+        Those of which a partition may have several are looked for where that takes no listing of everything; elsewhere
+        they are left to the sweep.
+        """
+        if again := self._again.pop(feed.name, ()):
+            self._enqueue(feed, now_utc, self._landing.look(feed, dict.fromkeys(again)))
+        if feed.has_one_name or self._landing.place.lists_prefixes:
+            arrived = self._ledger.arrivals.current(feed.name, recent_partitions(feed, now_utc))
+            expected = open_partitions(feed, now_utc, arrived)
+            self._enqueue(feed, now_utc, look_for(feed, self._landing, expected))
 
     def _sweep_on(self, now_utc: datetime, failed: list[FeedError]) -> None:
         """Go on with the sweep by one slice, but look at no feed twice."""

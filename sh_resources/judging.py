@@ -55,7 +55,7 @@ def judge(
         force: A person asked for it, and says that a barred trace is worth a try; barred content stays barred.
     """
     judgements = _judgements(table, computed)
-    versions = _versions(table, judgements)
+    versions = {key: version.marked(computed[key].marks) for key, version in _versions(table, judgements).items()}
     for key in versions.keys() & bars.keys():
         bar = refusing(bars[key], versions[key].root)
         bar = bar if bar is not None or force else barring(bars[key], traces[key])

@@ -27,6 +27,7 @@ from functools import partial
 import polars as pl
 
 from sh_core.bars import Bar
+from sh_core.columns import STANDS_IN
 from sh_core.errors import LedgerError
 from sh_core.gate import Judgement
 from sh_core.masking import mask
@@ -231,7 +232,7 @@ class Publisher:
         attempts = {p: self._attempt(claim, p, c, now_utc) for p, c in candidates.items()}
         staged = delta.stage(
             {
-                p: (stem_of(a.path or ""), candidates[p].judgement.rows)
+                p: (stem_of(a.path or ""), _as_stored(candidates[p]))
                 for p, a in attempts.items()
                 if a.action is Action.PUBLISH
             }
@@ -307,6 +308,12 @@ class Publisher:
             seen, files = quarantine.prepare(touched), quarantine.stage(broken)
             changes = {p: Change(n, n + 1, files.get(p)) for p, n in seen.transactions.items()}
             quarantine.commit(changes, at_utc=now_utc, still_mine=mine, seen=seen)
+
+
+def _as_stored(candidate: Candidate) -> pl.DataFrame:
+    """Its rows, and beside them whether they rest on placeholders; a table that never does leaves that out."""
+    rests = candidate.version is not None and bool(candidate.version.marks)
+    return candidate.judgement.rows.with_columns(pl.lit(rests).alias(STANDS_IN))
 
 
 def _evidence(attempt_id: str, candidate: Candidate) -> pl.DataFrame:

@@ -16,6 +16,7 @@ from sh_core.bars import Bar
 from sh_core.columns import LINEAGE
 from sh_core.conservation import Handed, shares_of
 from sh_core.errors import DeclarationError, RollbackError
+from sh_core.feed import Feed
 from sh_core.gate import Judgement, judge_partitions, with_earlier
 from sh_core.outcome import Outcome, Published, Reused
 from sh_core.records import Action, ArrivalShare, Attempt, Snapshot
@@ -90,7 +91,8 @@ def put_back(
     judgement = judge_partitions({partition: rows}, table.contract, findings)[partition]
     left_out = set_aside.height + sum(share.duplicates for share in before.attempt.shares)
     judgement = with_earlier(judgement, before.attempt.verdict, left_out, table.contract)
-    shares = _shares(judgement, before.attempt, ledger) if table.keeps_lineage else ()
+    feeds = {of.feed.name: of.feed for of in (table, *upstream.values()) if of.feed is not None}
+    shares = _shares(judgement, before.attempt, feeds, ledger) if table.keeps_lineage else ()
     if not judgement.publishable:
         refused = Candidate(judgement, None, good.trace, shares)
         publisher.refuse(
@@ -103,6 +105,7 @@ def put_back(
         )
         raise RollbackError(msg)
     version = digest(judgement.rows.select(table.contract.columns), table.contract.key).finish()
+    version = version.marked(good.version.marks)  # what rests on a placeholder does so for ever
     if version.root == current.version.root:
         return _already(current)
     bar = Bar(table.name, partition, current.version.root, current.trace, good.trace, wish.made_by, wish.why)
@@ -176,10 +179,15 @@ def _set_aside(table: Table, store: Store, good: Snapshot, before: Attempt) -> p
         raise RollbackError(msg) from lost
 
 
-def _shares(judgement: Judgement, before: Attempt, ledger: Ledger) -> tuple[ArrivalShare, ...]:
+def _shares(
+    judgement: Judgement, before: Attempt, feeds: Mapping[str, Feed], ledger: Ledger
+) -> tuple[ArrivalShare, ...]:
     """Per arrival: what was left out when the content was first published stays left out, and counts."""
-    feeds = {a.id: a.feed for a in ledger.arrivals.by_id([s.arrival_id for s in before.shares]).values()}
-    handed = {feeds[s.arrival_id]: Handed(s.arrival_id, s.published) for s in before.shares}
+    arrivals = ledger.arrivals.by_id([s.arrival_id for s in before.shares])
+    handed = [
+        Handed(s.arrival_id, s.published, feeds[arrivals[s.arrival_id].feed], arrivals[s.arrival_id].part)
+        for s in before.shares
+    ]
     key = before.partition
     found = shares_of({key: judgement.rows}, {key: judgement.broken}, {key: judgement.duplicates}, {key: handed})
     now = {share.arrival_id: share for share in found[key]}

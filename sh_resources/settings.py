@@ -86,6 +86,11 @@ class Settings:
         return self.home / "archive"
 
     @property
+    def calendar(self) -> Path:
+        """Where a replay keeps the time that it is for vendors; no such file, no replay."""
+        return self.home / "calendar.json"
+
+    @property
     def dagster_home(self) -> Path:
         """Dagster's own state."""
         return self.home / "dagster"

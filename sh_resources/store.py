@@ -10,7 +10,7 @@ from pathlib import Path
 
 import polars as pl
 
-from sh_core.columns import LINEAGE
+from sh_core.columns import LINEAGE, STANDS_IN
 from sh_core.graph import Graph
 from sh_core.table import Table
 from sh_resources.delta import PartitionedDelta
@@ -31,10 +31,10 @@ class Store:
         Raises:
             DeclarationError: If a table has a column that Delta cannot hold.
         """
-        self.root = root
+        self.root, self._graph = root, graph
         recent = RecentFiles()
         self._tables = {
-            t.name: PartitionedDelta(root / "tables" / t.name, stored_columns(t), t.partitions, recent)
+            t.name: PartitionedDelta(root / "tables" / t.name, stored_columns(t, graph), t.partitions, recent)
             for t in graph.tables
         }
         self._quarantines = {
@@ -58,10 +58,11 @@ class Store:
             partitions: Keys to read; None reads all.
 
         Returns:
-            Contract columns (and file and line for raw and staged tables), one row per published row.
+            Contract columns, file and line for raw and staged tables, and for tables that may rest on placeholders
+            whether they do; one row per published row.
         """
         delta = self.table(table)
-        return delta.scan(delta.live(partitions), published_columns(table))
+        return delta.scan(delta.live(partitions), published_columns(table, self._graph))
 
     def quarantined(self, table: Table, partitions: Collection[str] | None = None) -> pl.DataFrame:
         """Rows set aside, with PII masked.
@@ -78,12 +79,18 @@ class Store:
         return masked_evidence(delta.scan(delta.live(partitions)).collect(), table.contract.pii)
 
 
-def stored_columns(table: Table) -> pl.Schema:
-    """Columns of a table's files: those of the contract but the partition columns, and lineage where it is kept."""
+def stored_columns(table: Table, graph: Graph) -> pl.Schema:
+    """Columns of a table's files: those of the contract but the partition columns, and those of the framework."""
     columns = {name: dtype for name, dtype in table.contract.schema.items() if name not in table.partitions.columns}
-    return pl.Schema({**columns, **(LINEAGE if table.keeps_lineage else {})})
+    return pl.Schema({**columns, **_own_columns(table, graph)})
 
 
-def published_columns(table: Table) -> list[str]:
+def published_columns(table: Table, graph: Graph) -> list[str]:
     """Columns as readers get them, in the contract's order."""
-    return [*table.contract.columns, *(LINEAGE if table.keeps_lineage else ())]
+    return [*table.contract.columns, *_own_columns(table, graph)]
+
+
+def _own_columns(table: Table, graph: Graph) -> dict[str, pl.DataType]:
+    """What the framework publishes beside the contract's columns: file and line, whether it rests on a placeholder."""
+    mark: dict[str, pl.DataType] = {STANDS_IN: pl.Boolean()} if table.name in graph.marked else {}
+    return {**(LINEAGE if table.keeps_lineage else {}), **mark}

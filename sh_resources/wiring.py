@@ -11,7 +11,7 @@ from pathlib import Path
 import stamina.instrumentation
 
 from sh_core.graph import Graph
-from sh_resources.clock import Clock, SystemClock
+from sh_resources.clock import Clock, ReplayCalendar, SystemClock
 from sh_resources.engine import Engine
 from sh_resources.landing import LandingZone, LocalFolder, Place, S3Bucket
 from sh_resources.ledger import Ledger
@@ -59,7 +59,8 @@ def open_engine(
         patience_s = 1.5 * settings.lease_s
     place = _place(settings.zone)
     landing = LandingZone(place, settings.archive)
-    return Engine(graph, store, ledger, landing, publisher, clock, patience_s=patience_s)
+    calendar = ReplayCalendar(settings.calendar)
+    return Engine(graph, store, ledger, landing, publisher, clock, calendar, patience_s=patience_s)
 
 
 def _place(zone: Path | Bucket) -> Place:

@@ -6,22 +6,22 @@ nothing; a file that is missed once is found later, and so is an arrival that wa
 process. The cursor is the number of the last arrival that was told; losing it costs looking at all of them once more.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import dagster as dg
 
 from sh_core.errors import FeedError
 from sh_core.records import Arrival
-from sh_resources.clock import SystemClock
 from sh_resources.engine import Engine
+from sh_resources.ledger import Ledger
 
 EVERY_S = 2
 
 MOST_TOLD = 200
 """Arrivals that one tick tells of; the others wait for the next ones."""
 
-Untold = Callable[[dg.DagsterInstance, Sequence[Arrival], Mapping[int, Arrival]], Sequence[dg.AssetMaterialization]]
-"""Events of those arrivals that Dagster was not told of, given what each of them superseded."""
+Untold = Callable[[dg.DagsterInstance, Ledger, Sequence[Arrival]], Sequence[dg.AssetMaterialization]]
+"""Events of those arrivals of a ledger that Dagster was not told of."""
 
 
 def arrivals_sensor(untold: Untold) -> dg.SensorDefinition:
@@ -43,14 +43,13 @@ def arrivals_sensor(untold: Untold) -> dg.SensorDefinition:
         said = "Nothing new has landed."
         failed: FeedError | None = None
         try:
-            if taken := engine.take_in(SystemClock().now_utc(), everything=False):
+            if taken := engine.take_in(engine.today_utc(), everything=False):
                 said = f"Taken in: {', '.join(f'{count} of {feed}' for feed, count in taken.items())}."
         except FeedError as error:
             failed, said = error, str(error)
         last = int(context.cursor or 0)
         came = engine.ledger.arrivals.since(last, MOST_TOLD)
-        superseded = engine.ledger.arrivals.superseded_by([arrival.id for arrival in came])
-        events = untold(context.instance, came, superseded)
+        events = untold(context.instance, engine.ledger, came)
         if failed is not None and not events:
             raise failed  # one feed's trouble must not keep the others' arrivals from being told
         cursor = str(came[-1].id) if came else context.cursor

@@ -41,7 +41,7 @@ class PausingWriter:
         self._go, self._paused, self._over = threading.Event(), threading.Event(), False
         clock = ManualClock(now_utc)
         publisher = Publisher(home.store, home.ledger, clock, new_id, on_step=self._pause)
-        self._engine = Engine(home.graph, home.store, home.ledger, home.landing, publisher, clock)
+        self._engine = Engine(home.graph, home.store, home.ledger, home.landing, publisher, clock, home.calendar)
         self._thread = threading.Thread(target=self._work, args=(name, table, keys), daemon=True)
 
     def _work(self, name: str, table: str, keys: Sequence[str]) -> None:

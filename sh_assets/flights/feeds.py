@@ -5,8 +5,10 @@ here: meaning of the columns (``contracts``), files. Invariant: columns are thos
 its order, so that its lines replay as they are.
 """
 
-from datetime import date
+from datetime import date, time, timedelta
 
+from sh_assets.flights.zones import NEW_YORK
+from sh_core.due import By
 from sh_core.feed import Feed
 from sh_core.partitions import Daily, Monthly, Unpartitioned
 
@@ -29,6 +31,10 @@ _WEATHER_COLUMNS = (
 )  # fmt: skip
 
 
+DUE = By(time(6), NEW_YORK, grace=timedelta(minutes=30))
+"""A day's files are owed by six the next morning; half an hour later they are late."""
+
+
 def _feed(
     kind: str, airport: str, columns: tuple[str, ...], description: str, pii: frozenset[str] = frozenset()
 ) -> Feed:
@@ -41,6 +47,7 @@ def _feed(
         owner="team:flights",
         description=description,
         pii=pii,
+        due=DUE,
     )
 
 

@@ -12,10 +12,17 @@ from sh_assets.flights.feeds import DAYS
 from sh_assets.flights.zones import NEW_YORK, utc_of_local, with_next_on_clock
 from sh_core.columns import PASSED_ON
 from sh_core.parsing import hhmm, instant, integer, number, parse, text, year_month_day
+from sh_core.placeholder import Placeholder
 from sh_core.table import Station, table
 
 
-@table(contract=STG_FLIGHTS, partitions=DAYS, station=Station.STAGED, group="staged")
+@table(
+    contract=STG_FLIGHTS,
+    partitions=DAYS,
+    station=Station.STAGED,
+    group="staged",
+    if_late=Placeholder("previous", timezone=NEW_YORK),
+)
 def stg_flights(
     raw_flights_ewr: pl.LazyFrame, raw_flights_jfk: pl.LazyFrame, raw_flights_lga: pl.LazyFrame
 ) -> pl.LazyFrame:

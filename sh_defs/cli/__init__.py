@@ -11,6 +11,7 @@ Imports of the work stand in the commands: Dagster and Polars take seconds to im
     base.py      the program, options that commands share, errors as messages
     making.py    commands that change the state folder: demo, run, dev, arrived, recover, report
     undoing.py   commands that take something back or away: rollback, tidy
+    ruling.py    commands that decide about files that are held: accept, reject
     healing.py   commands about what is due: plan, repair, pause, resume, why
     looking.py   commands that only read it: accounts, tables, show, quarantine
 """
@@ -19,6 +20,7 @@ from sh_defs.cli.base import app
 from sh_defs.cli.healing import pause, plan, repair, resume, why
 from sh_defs.cli.looking import accounts, quarantine, show, tables
 from sh_defs.cli.making import arrived, demo, dev, recover, report, run
+from sh_defs.cli.ruling import accept, reject
 from sh_defs.cli.undoing import rollback, tidy
 
 __all__ = ["app"]
@@ -27,6 +29,7 @@ _AS_HELP_LISTS_THEM = (
     *(demo, run, dev, arrived),
     *(plan, repair, why, pause, resume),
     *(report, tables, show, accounts),
+    *(accept, reject),
     *(rollback, recover, tidy),
 )
 for command in _AS_HELP_LISTS_THEM:

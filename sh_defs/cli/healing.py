@@ -227,13 +227,12 @@ def why(
     from sh_defs.home import dagster_instance
     from sh_defs.repairing import asked_by
     from sh_defs.shown import terminal_plan
-    from sh_resources.clock import SystemClock
 
     if sum(said is not None for said in (what, evaluation, backfill, by_repair)) != 1:
         raise typer.BadParameter("name one of: a table, --evaluation, --backfill, --repair", param_hint="TABLE")
     engine = engine_at(home)
     if what is not None:
-        table, key = address(engine.graph, what, SystemClock().now_utc())
+        table, key = address(engine.graph, what, engine.today_utc())
         facts = of_partition(engine, table.name, key, limit)
     elif by_repair is not None:
         facts = by_somebody(engine, asked_by(by_repair))
@@ -253,11 +252,10 @@ def why(
 
 def _selection(engine: "Engine", asked: list[str], *, downstream: bool) -> "Selection | None":
     from sh_defs.facts.selecting import selected
-    from sh_resources.clock import SystemClock
 
     if downstream and not asked:
         raise typer.BadParameter("name what it is that all downstream of is meant", param_hint="--downstream")
-    return selected(engine.graph, asked, SystemClock().now_utc(), downstream=downstream)
+    return selected(engine.graph, asked, engine.today_utc(), downstream=downstream)
 
 
 def _paused(engine: "Engine", selection: "Selection | None", *, include: bool) -> frozenset[str]:
@@ -300,9 +298,8 @@ def _suppose(engine: "Engine", said: str, columns: str | None, *, full: bool, as
     from sh_defs.facts.selecting import keys_of
     from sh_defs.facts.supposing import supposed
     from sh_defs.shown import terminal_plan
-    from sh_resources.clock import SystemClock
 
-    now_utc = SystemClock().now_utc()
+    now_utc = engine.today_utc()
     table, keys = keys_of(engine.graph, said, now_utc)
     named = None if columns is None else [name.strip() for name in columns.split(",") if name.strip()]
     facts = supposed(engine, table, list(keys), named, now_utc)
@@ -314,9 +311,8 @@ def _suppose(engine: "Engine", said: str, columns: str | None, *, full: bool, as
 
 def _places(engine: "Engine") -> "Places":
     from sh_core.links import places
-    from sh_resources.clock import SystemClock
 
-    now_utc = SystemClock().now_utc()
+    now_utc = engine.today_utc()
 
     def of(table: str) -> Mapping[str, int]:
         return places(engine.graph[table].partitions, now_utc) if table in engine.graph else {}

@@ -64,9 +64,9 @@ def tables(as_json: AsJson = False, home: Home = None) -> None:
     """
     from sh_defs.facts.inspecting import every_table
     from sh_defs.shown import terminal_tables
-    from sh_resources.clock import SystemClock
 
-    facts = every_table(engine_at(home), SystemClock().now_utc())
+    engine = engine_at(home)
+    facts = every_table(engine, engine.today_utc())
     if as_json:
         _print(facts)
     else:
@@ -98,7 +98,7 @@ def show(
 
     engine = engine_at(home)
     clock = SystemClock()
-    now = clock.now_utc()
+    now = engine.today_utc()
     named, key = address(engine.graph, what, now)
     facts = table(engine, named, now) if key is None else partition(engine, named, key, clock)
     if as_json:
@@ -162,10 +162,9 @@ def show_quarantine(
     from sh_defs.facts.evidence import quarantined_rows
     from sh_defs.facts.naming import address
     from sh_defs.shown import terminal_tables
-    from sh_resources.clock import SystemClock
 
     engine = engine_at(home)
-    named, key = address(engine.graph, what, SystemClock().now_utc())
+    named, key = address(engine.graph, what, engine.today_utc())
     facts = quarantined_rows(engine.store, named, key, rule, limit)
     if as_json:
         _print(facts)

@@ -51,13 +51,12 @@ def rollback(
     from sh_defs.facts.undoing import outlook
     from sh_defs.shown import undone
     from sh_defs.undoing import roll_back
-    from sh_resources.clock import SystemClock
 
     engine = engine_at(home)
     what = name if partition is None else f"{name}:{partition}"
-    table, key = address(engine.graph, what, SystemClock().now_utc())
+    table, key = address(engine.graph, what, engine.today_utc())
     if key is None:
-        keys = table.partitions.declared(SystemClock().now_utc())
+        keys = table.partitions.declared(engine.today_utc())
         if len(keys) > 1:
             complain(f"name the partition of {table.name} to roll back, e.g. selfheal rollback {table.name} {keys[-1]}")
             raise typer.Exit(WRONG)

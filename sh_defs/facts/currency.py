@@ -43,7 +43,7 @@ def currency(engine: Engine, of: Table, key: str, clock: Clock) -> Facts:
         themselves; ``waiting``: what keeps it, or what it is computed from, from being looked at, and it from being
         computed; ``paused``: what keeps it from being requested, as in plans.
     """
-    graph, now_utc = engine.graph, clock.now_utc()
+    graph, now_utc = engine.graph, engine.today_utc()
     book, read = LedgerBook(engine, clock, writes=False), _read(engine.graph, of, key, now_utc)
     landed, unlisted = _landed(engine, read, now_utc)
     own, first, unseen = Look(), list[Facts](), list[str]()

@@ -113,7 +113,7 @@ def _of_lookups(engine: Engine, table: Table, reasons: Mapping[str, tuple[Reason
         return {}
     upstream = {given.table: engine.graph[given.table] for given in table.reads}
     keys = sorted({key for pairs in wanted.values() for key, _ in pairs})
-    sighting = inputs.look(table, upstream, engine.store, engine.ledger, keys, engine.now_utc())
+    sighting = inputs.look(table, upstream, engine.store, engine.ledger, keys, engine.today_utc())
     details: dict[Reason, Detail] = {}
     for given, pairs in wanted.items():
         earlier = {p: _earlier(engine, given.table, p) for p in {p for _, p in pairs}}

@@ -42,7 +42,7 @@ def make_plan(engine: Engine, clock: Clock, selection: Selection | None, insiste
     """
     now_utc = clock.now_utc()
     book = LedgerBook(engine, clock, writes=False)
-    found = survey(engine.graph, book, now_utc, landed=engine.landed(now_utc), insistence=insistence)
+    found = survey(engine.graph, book, now_utc, landed=engine.landed(engine.today_utc()), insistence=insistence)
     plan = planning.make(engine.graph, found, selection)
     return replace(plan, costs=engine.ledger.publications.costs({table for hop in plan.hops for table in hop}))
 

@@ -27,6 +27,8 @@ from sh_core.staleness import (
     FirstTime,
     InputChanged,
     InputRedeclared,
+    Landed,
+    Overdue,
     Reason,
 )
 from sh_core.trace import ABSENT
@@ -68,6 +70,8 @@ _KINDS: Mapping[type[Reason], str] = {
     InputChanged: "input_changed",
     InputRedeclared: "input_redeclared",
     Astray: "astray",
+    Overdue: "overdue",
+    Landed: "landed",
 }
 
 _DETAILS: Mapping[type[Detail], str] = {
@@ -98,6 +102,10 @@ def says(reason: Reason, detail: Detail | None, own: str) -> str:
             said = _redeclared(reason, own)
         case Astray():
             said = "what readers see is not what was published: somebody else has written to its files"
+        case Overdue():
+            said = "something that it needs is late, and an earlier partition is to stand in"
+        case Landed():
+            said = "what it stands in for is there now"
     return said
 
 
@@ -143,6 +151,8 @@ def _input(reason: InputChanged, detail: Detail | None, own: str) -> str:
     where = _where(reason.source, reason.partition, own)
     picked = reason.rows.partition(" as ")[0] if not reason.rows.startswith("as ") else ""
     looked_up = f"rows of {where} looked up by {picked}" if picked else where
+    if not reason.columns and reason.rows:  # one of several files
+        where = f"{reason.rows} of {where}"
     match detail:
         case _ if reason.appeared:
             said = f"{where} was not there, and is now"

@@ -19,7 +19,7 @@ import polars as pl
 from sh_core.columns import LINEAGE
 from sh_core.conservation import CONSERVES_ROWS, IN_PARTITION
 from sh_core.contract import Contract, Reference, Split, Withhold
-from sh_core.feed import PLACEHOLDER, Feed
+from sh_core.feed import Feed
 from sh_core.graph import Graph
 from sh_core.inputs import Input, Lookup, Partial, Required
 from sh_core.mapping import All, Last, PartitionMapping, Window, dimensions_of
@@ -103,7 +103,7 @@ def _start(span: Span) -> date:
 @lru_cache(maxsize=1024)
 def _feed(name: str, span: Span, columns: tuple[str, ...]) -> Feed:
     partitions = partitions_of(span)
-    places = "_".join(f"{{{part}}}" if part else PLACEHOLDER for part in span.parts)
+    places = "_".join(f"{{{part}}}" if part else "{partition}" for part in span.parts)
     file_name = f"{name}_{places}.csv" if places else f"{name}.csv"
     return Feed(name, file_name, columns, partitions, owner="team:oracle", max_unparsable=1.0)
 

@@ -16,6 +16,8 @@ from functools import lru_cache
 from sh_core.book import Changes, Keys, LastLook, Request, Tries
 from sh_core.graph import Graph
 from sh_core.inputs import Input
+from sh_core.lateness import Deadlines
+from sh_core.links import Flags
 from sh_core.reading import Reading, handed_over, recipe, usable, wanted
 from sh_core.records import Action
 from sh_core.staleness import Look, Stale, compare
@@ -192,6 +194,14 @@ class MemoryBook:
         """Per partition of a feed for which a file came, the serial of the newest."""
         self.between()
         return [(key, serial) for key, (_, serial) in self.ledger.arrived.get(feed, {}).items()]
+
+    def today(self, now_utc: datetime) -> datetime:
+        """What day and time it is for vendors, and so which periods have begun."""
+        return now_utc
+
+    def late(self, table: str, today: datetime) -> Flags:
+        """Which declared partitions of a table are past their deadline, by place."""
+        return Deadlines(self.graph).passed(table, today)
 
     def recipe(self, table: str) -> int:
         """The present recipe of a table."""

@@ -74,6 +74,22 @@ class LocalFolder:
                 _sort(name, seen, files, refused)
         return Seen(files, refused, len(names))
 
+    @property
+    def lists_prefixes(self) -> bool:
+        """No: a folder is listed whole."""
+        return False
+
+    def starting(self, feed: str, prefixes: Collection[str]) -> Seen:
+        """Go through the names of the folder, and look at those asked for."""
+        folder = self._folder(feed)
+        try:
+            names = [path.name for path in os.scandir(folder) if path.name.startswith(tuple(prefixes))]
+        except FileNotFoundError:  # the vendor has not delivered yet
+            return Seen()
+        except OSError as error:
+            raise _unlisted(feed, folder, error) from error
+        return self.look(feed, names)
+
     def slices(self, feed: str, most: int) -> Iterator[Seen]:
         """Go through the folder, which stays open in between: what comes meanwhile is seen now or the next time."""
         return _Listing(self, feed, most)

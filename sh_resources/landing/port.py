@@ -95,10 +95,21 @@ class Source(Protocol):
 
 
 class Place(Protocol):
-    """Somewhere vendors put files. Every method raises FeedError if it cannot be asked, or looks unmounted."""
+    """Somewhere vendors put files. Every method raises FeedError if it cannot be asked, or looks unmounted.
+
+    Attributes:
+        lists_prefixes: Whether it finds names by how they begin without listing all others.
+    """
+
+    @property
+    def lists_prefixes(self) -> bool: ...  # noqa: D102 - above
 
     def look(self, feed: str, names: Collection[str]) -> Seen:
         """Look at files by their names, without listing what else there is."""
+        ...
+
+    def starting(self, feed: str, prefixes: Collection[str]) -> Seen:
+        """Look at all files whose names begin with one of these; what that costs is up to ``lists_prefixes``."""
         ...
 
     def slices(self, feed: str, most: int) -> Iterator[Seen]:

@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import cached_property, partial
-from itertools import islice
+from itertools import islice, takewhile
 from typing import TYPE_CHECKING
 
 import obstore
@@ -89,6 +89,18 @@ class S3Bucket:
                     found |= {f.name: f for f in pool.map(partial(self._head, feed), rest) if f is not None}
         return Seen(found, {}, len(names))
 
+    @property
+    def lists_prefixes(self) -> bool:
+        """Yes: from where they would begin on."""
+        return True
+
+    def starting(self, feed: str, prefixes: Collection[str]) -> Seen:
+        """List the objects from each prefix on, for as long as their names begin with it."""
+        with self._asking(feed), ThreadPoolExecutor(_AT_ONCE, "look") as pool:
+            found = [file for files in pool.map(partial(self._from, feed), prefixes) for file in files]
+        files = {f.name: f for f in found if "/" not in f.name and not is_unfinished(f.name)}
+        return Seen(files, {}, len(found))
+
     def slices(self, feed: str, most: int) -> Iterator[Seen]:
         """Go through the feed's objects in the order of their names; after an error from where it was."""
         return _Listing(self, feed, most)
@@ -118,6 +130,12 @@ class S3Bucket:
         for page in pages:
             for meta in page:
                 yield _found(meta, meta["path"].removeprefix(f"{folder}/"))
+
+    def _from(self, feed: str, prefix: str) -> list[Found]:
+        # A name comes after its beginning; one that is the beginning itself is asked for.
+        whole = self._head(feed, prefix)
+        rest = takewhile(lambda file: file.name.startswith(prefix), self.listed(feed, prefix))
+        return [*([whole] if whole is not None else []), *rest]
 
     def _ask(self) -> None:
         """Fail if there is no bucket; asked for an object, a store says the same as if only that were missing."""

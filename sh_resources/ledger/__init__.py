@@ -9,8 +9,8 @@ and ``settling`` (how a partition is settled) → ``bars`` (what rollbacks keep 
 went) → ``tidying`` (which files can go) → ``ledger`` (all of it together).
 """
 
+from sh_core.deliveries import Delivery
 from sh_resources.ledger.accounting import ArrivalAccount
-from sh_resources.ledger.arrivals import Delivery
 from sh_resources.ledger.files import KnownFile
 from sh_resources.ledger.leases import Lease
 from sh_resources.ledger.ledger import Ledger

@@ -53,33 +53,35 @@ def accounts(connection: Connection, feed: str, raw_table: str, staged_table: st
         settled = select_settlements(connection, partitions.c.table_name == staged_table)
         staged = {s.partition: s for s in settled if s.partition in fresh}
     delivered = select_arrivals(connection, arrivals.c.feed == feed)
-    of_feed = {arrival.id for arrival in delivered}
+    chains = {arrival.id: arrival.chain for arrival in delivered}
     same = _same_content(delivered)
-    sizes = {same[arrival_id]: size for arrival_id, size in _sizes(connection, feed, raw_table).items()}
+    sizes = {same[arrival.id]: arrival.rows for arrival in delivered if arrival.rows is not None}
+    sizes |= {same[arrival_id]: size for arrival_id, size in _sizes(connection, feed, raw_table).items()}
     found: list[ArrivalAccount] = []
     for arrival in delivered:
         settled_raw = raw_settled.get(arrival.partition)
         raw = _raw_share(arrival, settled_raw, sizes.get(same[arrival.id]), same)
         # Of an arrival that raw does not show, the staged table has seen nothing: what it holds is an earlier one's.
         # That no row is pending does not tell, since the file may have none.
-        shown = settled_raw is not None and _shows(settled_raw, arrival, same)
+        # One that waits to be accepted is not shown either, whatever an earlier one with the same bytes is.
+        shown = settled_raw is not None and not arrival.waits and _shows(settled_raw, arrival, same)
         account = account_of(
             superseded=arrival.superseded_by is not None,
             raw=raw,
-            staged=_staged_share(raw, staged.get(arrival.partition), of_feed) if raw is not None and shown else None,
+            staged=_staged_share(raw, staged.get(arrival.partition), chains) if raw is not None and shown else None,
         )
         found.append(ArrivalAccount(arrival, account, is_read=raw is not None))
     return found
 
 
 def _same_content(delivered: Collection[Arrival]) -> dict[int, int]:
-    """For each arrival the first one of its partition with the same bytes.
+    """For each arrival the first one of its chain with the same bytes.
 
     A file that is delivered again after another one is an arrival of its own, but need not be read again: after a
     rollback to it, or where the one in between was rolled back or never read, the raw table still names the first.
     """
-    first: dict[tuple[str, str], int] = {}
-    return {a.id: first.setdefault((a.partition, a.sha256), a.id) for a in delivered}
+    first: dict[tuple[tuple[str, str], str], int] = {}
+    return {a.id: first.setdefault((a.chain, a.sha256), a.id) for a in delivered}
 
 
 def _shows(settlement: Settlement, arrival: Arrival, same: Mapping[int, int]) -> bool:
@@ -101,10 +103,12 @@ def _raw_share(
     return None if size is None else ArrivalShare(arrival.id, arrived=size, pending=size)
 
 
-def _staged_share(raw: ArrivalShare, settlement: Settlement | None, of_feed: Collection[int]) -> ArrivalShare | None:
-    """What the staged table made of the rows of the one arrival whose rows the raw partition holds.
+def _staged_share(
+    raw: ArrivalShare, settlement: Settlement | None, chains: Mapping[int, tuple[str, str]]
+) -> ArrivalShare | None:
+    """What the staged table made of the rows of the one arrival of its chain whose rows the raw partition holds.
 
-    All shares of the feed count, whichever arrival they name: after a delivery with equal content the raw table names
+    All shares of the chain count, whichever arrival they name: after a delivery with equal content the raw table names
     the new arrival, while the staged one, for which nothing changed, still names the old one. The staged table may
     read other feeds as well.
     """
@@ -112,7 +116,8 @@ def _staged_share(raw: ArrivalShare, settlement: Settlement | None, of_feed: Col
         return None
     if settlement.action is Action.WITHHOLD:
         return ArrivalShare(raw.arrival_id, arrived=raw.published, pending=raw.published)
-    ours = [share for share in settlement.shares if share.arrival_id in of_feed]
+    own = chains[raw.arrival_id]
+    ours = [share for share in settlement.shares if chains.get(share.arrival_id) == own]
     return ArrivalShare(
         raw.arrival_id,
         arrived=sum(share.arrived for share in ours),

@@ -29,6 +29,7 @@ from sqlalchemy import (
     Table,
     Text,
     TypeDecorator,
+    false,
     literal_column,
     text,
 )
@@ -115,10 +116,42 @@ arrivals = Table(
     # The arrival that this one replaced. A row is never changed: what replaced it is looked up the other way round.
     Column("supersedes", Id, ForeignKey("ledger_arrivals.id")),
     Column("serial", BigInteger, nullable=False, server_default="1"),
+    # By what it is ordered before the order of arrival (sh_core.deliveries).
+    Column("version", Name),
+    # Which chain of the partition it is in, where files are appended.
+    Column("part", Name, nullable=False, server_default=""),
+    Column("modified_ns", BigInteger),
+    Column("rows", BigInteger),  # counted as it was taken in, for those that may never be read into a table
+    # Outside of the chain: the arrival that was current, and of a greater version, when this one came.
+    Column("behind", Id, ForeignKey("ledger_arrivals.id")),
+    # Outside of the chain: it waits for a person's word, or had to. All up to the next arrival with one are settled.
+    Column("held", Boolean, nullable=False, server_default=false()),
+    # On a person's word (JSON: whose, and why), in the place of the one it supersedes; and the held one it repeats.
+    Column("said", Name),
+    Column("accepts", Id, ForeignKey("ledger_arrivals.id")),
+    CheckConstraint(
+        "CASE WHEN supersedes IS NULL THEN 0 ELSE 1 END + CASE WHEN behind IS NULL THEN 0 ELSE 1 END"
+        " + CASE WHEN held THEN 1 ELSE 0 END <= 1",
+        name="one_place",
+    ),
     Index("ix_ledger_arrivals_serial", "serial"),
     Index("uq_ledger_arrivals_supersedes", "supersedes", unique=True),
+    Index("uq_ledger_arrivals_accepts", "accepts", unique=True),
     Index("ix_ledger_arrivals_feed_partition_key", "feed", "partition_key"),
-    Index("uq_ledger_arrivals_first", "feed", "partition_key", unique=True, **_only_where("supersedes IS NULL")),
+    Index("ix_ledger_arrivals_chain", "feed", "partition_key", "part", **_only_where("behind IS NULL AND NOT held")),
+    Index("ix_ledger_arrivals_held", "feed", "partition_key", **_only_where("held")),
+    Index(
+        "uq_ledger_arrivals_first",
+        *("feed", "partition_key", "part"),
+        unique=True,
+        **_only_where("supersedes IS NULL AND behind IS NULL AND NOT held"),
+    ),
+    Index(
+        "uq_ledger_arrivals_late",
+        *("feed", "partition_key", "part", "version", "sha256"),
+        unique=True,
+        **_only_where("behind IS NOT NULL"),
+    ),
 )
 
 # What is known of the landing zone. Unlike facts about arrivals it is overwritten: it saves reading files again.

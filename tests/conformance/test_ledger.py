@@ -29,11 +29,13 @@ from alembic.migration import MigrationContext
 from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import event, select, text
+from sqlalchemy.exc import IntegrityError
 
 from sh_core.accounts import RowAccount, account_of
 from sh_core.bars import Bar
-from sh_core.errors import LedgerError
-from sh_core.records import Action, Arrival, ArrivalShare, Attempt
+from sh_core.deliveries import Several
+from sh_core.errors import LedgerError, RulingError
+from sh_core.records import Action, Arrival, ArrivalShare, Attempt, Said
 from sh_core.trace import ABSENT, Read, Trace
 from sh_core.verdict import Broken, Held, Level, RuleBreach, Unknown, Verdict
 from sh_core.version import Version
@@ -465,6 +467,136 @@ def test_concurrent_recorders_leave_one_chain(ledger: Ledger) -> None:
 def test_concurrent_recorders_of_one_content_find_one_arrival(ledger: Ledger) -> None:
     recorded = at_once([lambda: record(ledger, "a")] * 4)
     assert [[ledger.arrivals.current("weather")["d1"]]] * 4 == recorded
+
+
+def versioned(version: str | None, content: str, part: str = "") -> Delivery:
+    return Delivery("d1", f"w{version}{part}.csv", content, 7, version, part)
+
+
+def test_the_vendors_version_goes_before_the_order_of_arrival(ledger: Ledger) -> None:
+    """The incident: a retry delivers an older version late, and the correction is undone."""
+    delivered = [versioned("2", "b"), versioned("1", "a"), versioned("10", "c"), versioned("1", "a")]
+    second, first, third, first_again = ledger.arrivals.record("weather", delivered, NOW)
+    assert first_again == first
+    assert [(a.version, a.superseded_by) for a in ledger.arrivals.all("weather")] == [
+        ("2", third.id),
+        ("1", second.id),
+        ("10", None),
+    ]
+    assert ledger.arrivals.current("weather") == {"d1": third}
+
+
+def test_each_part_of_a_partition_has_a_chain_of_its_own(ledger: Ledger) -> None:
+    east, west, newer = ledger.arrivals.record(
+        "weather", [versioned(None, "a", "east"), versioned(None, "a", "west"), versioned(None, "b", "east")], NOW
+    )
+    assert ledger.arrivals.counting("weather") == {"d1": (newer, west)}
+    assert ledger.arrivals.by_id([east.id])[east.id].superseded_by == newer.id
+
+
+def test_concurrent_recorders_agree_on_the_greatest_version(ledger: Ledger) -> None:
+    orders = [random.Random(worker).sample(range(1, 9), 8) for worker in range(4)]
+
+    def work(order: list[int]) -> None:
+        for version in order:
+            ledger.arrivals.record("weather", [versioned(str(version), f"content {version}")], NOW)
+
+    at_once([partial(work, order) for order in orders])
+    found = ledger.arrivals.all("weather")
+    assert sorted(int(a.version or 0) for a in found) == [*range(1, 9)]
+    assert [a.version for a in found if a.superseded_by is None] == ["8"]
+    assert ledger.arrivals.current("weather")["d1"].version == "8"
+
+
+def hold(ledger: Ledger, *contents: str, now: datetime = NOW) -> list[Arrival]:
+    found = [Delivery("d1", "w.csv", content, 7) for content in contents]
+    return ledger.arrivals.record("weather", found, now, Several.HOLD)
+
+
+def test_another_file_is_held_until_a_person_says_which_counts(ledger: Ledger) -> None:
+    (first,) = hold(ledger, "a")
+    serial = ledger.serials.now()
+    (other,) = hold(ledger, "b")
+    assert hold(ledger, "b", "a") == [other, first]  # they lie there still
+    assert (other.waits, other.superseded_by) == (True, None)
+    assert ledger.arrivals.current("weather") == {"d1": first}
+    assert ledger.arrivals.held("weather", ["d1", "d2"]) == {"d1": (other,)}
+    assert ledger.serials.changes(serial).arrived == {"weather": ["d1"]}  # so that its raw table says so
+
+    accepted = ledger.arrivals.rule("weather", "d1", [other.id], other.id, Said("ann", "they called"), LATER)
+    assert ledger.arrivals.current("weather") == {"d1": accepted}
+    assert (accepted.sha256, accepted.said, accepted.arrived_utc) == ("b", Said("ann", "they called"), LATER)
+    assert ledger.arrivals.held("weather") == {}
+    assert ledger.arrivals.all("weather") == [
+        replace(first, superseded_by=accepted.id),
+        replace(other, superseded_by=accepted.id, is_accepted=True),
+        accepted,
+    ]
+    assert hold(ledger, "b") == [accepted]
+    (back,) = hold(ledger, "a")  # the first one again is another one now
+    assert back.waits
+
+
+def test_what_was_rejected_is_not_held_again(ledger: Ledger) -> None:
+    """A file that a person has refused lies in the landing zone for months; nobody wants to be asked every minute."""
+    first, b, c = hold(ledger, "a", "b", "c")
+    serial = ledger.serials.now()
+    kept = ledger.arrivals.rule("weather", "d1", [b.id, c.id], None, Said("ann"), LATER)
+    assert kept == ledger.arrivals.current("weather")["d1"]
+    assert (kept.sha256, kept.file_name) == (first.sha256, first.file_name)
+    assert ledger.serials.changes(serial).arrived == {"weather": ["d1"]}  # the incident is over
+    assert [a.id for a in hold(ledger, "b", "c")] == [b.id, c.id]
+    assert ledger.arrivals.held("weather") == {}
+    assert [(a.is_accepted, a.superseded_by) for a in ledger.arrivals.by_id([b.id, c.id]).values()] == [
+        (False, kept.id)
+    ] * 2
+    (d,) = hold(ledger, "d")
+    assert d.waits
+
+
+def test_a_word_is_about_the_files_that_a_person_saw(ledger: Ledger) -> None:
+    """The incident: while somebody looks at one held file another comes, and is decided about unseen."""
+    _, seen, unseen = hold(ledger, "a", "b", "c")
+    before = everything(ledger)
+    for of, accepts in [([seen.id], seen.id), ([seen.id, unseen.id], 99), ([], None)]:
+        with pytest.raises(RulingError, match=rf"held is w.csv \({seen.id}\), w.csv \({unseen.id}\)"):
+            ledger.arrivals.rule("weather", "d1", of, accepts, Said("ann"), NOW)
+    assert everything(ledger) == before
+    said = at_once([partial(_ruled, ledger, [seen.id, unseen.id], i) for i in (seen.id, unseen.id, None)])
+    assert sorted(said) == [False, False, True]  # the first to speak
+
+
+def _ruled(ledger: Ledger, of: list[int], accepts: int | None) -> bool:
+    try:
+        ledger.arrivals.rule("weather", "d1", of, accepts, Said("ann"), NOW)
+    except RulingError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "columns",
+    [
+        "supersedes",  # nothing: a second first one
+        "behind, supersedes",
+        "held, supersedes",
+        "held, behind",
+    ],
+)
+def test_the_database_refuses_an_arrival_in_two_places(ledger: Ledger, columns: str) -> None:
+    """Also of a writer that takes no turns."""
+    first = record(ledger, "a")[0].id
+    values = {"supersedes": "NULL"} if columns == "supersedes" else dict.fromkeys(columns.split(", "), str(first))
+    if "held" in values:
+        values["held"] = "true"
+    names, given = ", ".join(values), ", ".join(values.values())
+    with pytest.raises(IntegrityError), ledger._database.write() as connection:
+        connection.execute(
+            text(
+                "INSERT INTO ledger_arrivals (feed, partition_key, file_name, sha256, size_bytes, arrived_utc, "
+                f"{names}) VALUES ('weather', 'd1', 'w.csv', 'x', 1, '2030-01-01 00:00:00', {given})"
+            )
+        )
 
 
 # -------------------------------------------------------------------------------------------------------- publications

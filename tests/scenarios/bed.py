@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import date
 from pathlib import Path
 
 import dagster as dg
@@ -15,7 +16,8 @@ from sh_core.outcome import Published
 from sh_core.partitions import WHOLE
 from sh_defs.definitions import definitions
 from sh_defs.running import run_table
-from sh_drills.replay import Replay, land
+from sh_drills.replay import Replay, land, morning_after
+from sh_resources.clock import ReplayCalendar
 from sh_resources.engine import Engine
 from sh_resources.ledger import ArrivalAccount
 from sh_resources.settings import load
@@ -42,6 +44,7 @@ class Bed:
         """Open one with nothing in it; its Dagster keeps what it is told in SQLite, as the project's own does."""
         (home / "dagster").mkdir(parents=True)
         graph, settings = Graph.of(tables), load({"SELFHEAL_HOME": str(home)})  # type: ignore[arg-type]
+        ReplayCalendar(settings.calendar).put(morning_after(date(2012, 12, 31)))  # nothing is late
         with dg.DagsterInstance.local_temp(
             str(home / "dagster"), overrides={"telemetry": {"enabled": False}}
         ) as instance:

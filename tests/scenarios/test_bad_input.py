@@ -218,7 +218,7 @@ CASES = {
     ),
     "another day's file under this day's name": Case(
         of_the_next_day,
-        {(STG, "in_partition"): f"{{arrived}} rows have another date, e.g. 2013-02-19 in {FIRST} 2"},
+        {(STG, "in_partition"): f"{{arrived}} rows belong to another date, 2013-02-19; the first is {FIRST} 2"},
         STG,
         rows=347,
     ),

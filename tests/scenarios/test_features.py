@@ -18,7 +18,8 @@ from sh_assets.flights import TABLES
 from sh_assets.flights.feeds import FLIGHT_FEEDS, WEATHER_FEEDS
 from sh_core.graph import Graph
 from sh_core.outcome import Published
-from sh_drills.replay import Replay, land
+from sh_drills.replay import Replay, land, morning_after
+from sh_resources.clock import ReplayCalendar
 from sh_resources.engine import Engine
 from sh_resources.settings import load
 from sh_resources.wiring import open_engine
@@ -57,7 +58,9 @@ def replay() -> Replay:
 @pytest.fixture
 def world(tmp_path: Path, replay: Replay) -> Iterator[World]:
     replay.deliver(tmp_path / "landing", DAYS)
-    engine = open_engine(load({"SELFHEAL_HOME": str(tmp_path)}), Graph.of(TABLES))
+    settings = load({"SELFHEAL_HOME": str(tmp_path)})
+    ReplayCalendar(settings.calendar).put(morning_after(DAYS[-1]))
+    engine = open_engine(settings, Graph.of(TABLES))
     world = World(tmp_path, engine)
     world.publish()
     yield world

@@ -24,7 +24,8 @@ from typer.testing import CliRunner
 from sh_assets.flights import TABLES
 from sh_core.graph import Graph
 from sh_defs.cli import app
-from sh_drills.replay import Replay
+from sh_drills.replay import Replay, morning_after
+from sh_resources.clock import ReplayCalendar
 from sh_resources.engine import Engine
 from sh_resources.settings import load
 from sh_resources.wiring import open_engine
@@ -82,6 +83,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three days; the third day's weather was good once and was then replaced by one with impossible winds."""
     folder = tmp_path_factory.mktemp("looking") / "home"
     Replay.load().deliver(folder / "landing", DAYS)
+    ReplayCalendar(load({"SELFHEAL_HOME": str(folder)}).calendar).put(morning_after(DAYS[-1]))
     spoil(folder)
     with_engine = open_engine(load({"SELFHEAL_HOME": str(folder)}), GRAPH)
     materialize(with_engine)

@@ -183,9 +183,9 @@ def test_a_row_of_another_partition_breaks_a_rule(engine: Engine) -> None:
     frame = engine.store.published(GRAPH["stg_visits"], ["LGA|2024-11-03"]).collect()
     assert not_in_partition({"LGA|2024-11-03": frame}, VISITS_BY) == {}
     breach = not_in_partition({"JFK|2024-11-03": frame}, VISITS_BY)["JFK|2024-11-03"]
-    assert breach.detail == "2 rows have another airport, e.g. LGA in visits/LGA_2024-11-03.csv line 2"
+    assert breach.detail == "2 rows belong to another airport, LGA; the first is visits/LGA_2024-11-03.csv line 2"
     breach = not_in_partition({"LGA|2024-11-02": frame}, VISITS_BY)["LGA|2024-11-02"]
-    assert breach.detail.startswith("2 rows have another day, e.g. 2024-11-03")
+    assert breach.detail.startswith("2 rows belong to another day, 2024-11-03")
     hour = engine.store.published(GRAPH["stg_counts"], [SECOND_ONE]).collect()
     assert not_in_partition({SECOND_ONE: hour}, HOURS) == {}
     assert list(not_in_partition({"2024-11-03-01:00": hour}, HOURS)) == ["2024-11-03-01:00"]

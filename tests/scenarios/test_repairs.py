@@ -26,8 +26,8 @@ from sh_core.feed import Feed
 from sh_core.partitions import WHOLE
 from sh_core.records import Action
 from sh_defs.updating import update
-from sh_drills.replay import Replay, land
-from sh_resources.clock import SystemClock
+from sh_drills.replay import Replay, land, morning_after
+from sh_resources.clock import ReplayCalendar, SystemClock
 from sh_resources.ledger import Ledger
 from sh_resources.settings import Settings, load
 from tests.daemon import Services, running, ticks, under_way
@@ -173,6 +173,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
     settings = load(environment)
     settings.landing.mkdir(parents=True)
     Replay.load().deliver(settings.landing, DAYS)
+    ReplayCalendar(settings.calendar).put(morning_after(DAYS[-1]))
     sys.path.insert(0, str(root))
     try:
         with (root / "first.log").open("w") as log:

@@ -6,11 +6,17 @@ import polars as pl
 import pytest
 
 from sh_core.conservation import Handed, not_conserved, not_in_partition, shares_of
+from sh_core.deliveries import Several
+from sh_core.feed import Feed
 from sh_core.partitions import Daily
 from sh_core.records import ArrivalShare
 
 DAYS = Daily(date(2030, 1, 1), date(2030, 1, 3))
 ONE, TWO = DAYS.keys()[:2]
+
+
+def feed(name: str, file_name: str = "{partition}.csv", several: Several = Several.LATEST) -> Feed:
+    return Feed(name, file_name, ("x",), DAYS, owner="team:test", several=several)
 
 
 def rows(*lines: int, file: str = "feed/a.csv") -> pl.DataFrame:
@@ -55,7 +61,7 @@ def test_rows_of_another_day_are_found() -> None:
     stray = pl.DataFrame({"date": [date(2030, 1, 2), date(2030, 1, 3)]})
     empty = good.clear()
     found = not_in_partition({ONE: good, TWO: stray, DAYS.keys()[2]: empty}, DAYS)
-    assert {key: breach.detail for key, breach in found.items()} == {TWO: "1 row has another date, e.g. 2030-01-03"}
+    assert {key: breach.detail for key, breach in found.items()} == {TWO: "1 row belongs to another date, 2030-01-03"}
 
 
 def test_the_first_row_of_another_day_is_found_in_its_file() -> None:
@@ -65,7 +71,7 @@ def test_the_first_row_of_another_day_is_found_in_its_file() -> None:
         schema_overrides={"_line": pl.Int64},
     )
     (breach,) = not_in_partition({ONE: rows}, DAYS).values()
-    assert breach.detail == "2 rows have another date, e.g. 2030-01-03 in f/b.csv line 7"
+    assert breach.detail == "2 rows belong to another date, 2030-01-03 (1), 2030-01-05 (1); the first is f/b.csv line 7"
 
 
 def test_each_arrival_is_told_what_became_of_its_rows() -> None:
@@ -75,10 +81,27 @@ def test_each_arrival_is_told_what_became_of_its_rows() -> None:
         {ONE: pl.concat([rows(2, 3), other])},
         {ONE: rows(4)},
         {ONE: rows(5)},
-        {ONE: {"feed": Handed(1, 4), "other": Handed(2, 3), "empty": Handed(3, 0)}},
+        {ONE: [Handed(1, 4, feed("feed")), Handed(2, 3, feed("other")), Handed(3, 0, feed("empty"))]},
     )
     assert set(shares[ONE]) == {
         ArrivalShare(1, arrived=4, published=2, quarantined=1, duplicates=1),
         ArrivalShare(2, arrived=3, published=2),
         ArrivalShare(3, arrived=0),
     }
+
+
+def test_each_part_of_a_partition_is_told_what_became_of_its_rows() -> None:
+    """Also under a name that the part had when it came with the same rows before."""
+    parts = feed("feed", "{partition}_{part}.v{version}.csv", Several.APPEND)
+    a, b, older = (f"feed/2030-01-01_{name}.csv" for name in ("a.v1", "b.v2", "b.v1"))
+    shares = shares_of(
+        {ONE: pl.concat([rows(2, 3, file=a), rows(2, file=b)])},
+        {ONE: rows(3, file=older)},
+        {ONE: rows(4, file=a)},
+        {ONE: [Handed(2, 2, parts, "b"), Handed(1, 3, parts, "a"), Handed(3, 0, parts, "c")]},
+    )
+    assert shares[ONE] == (
+        ArrivalShare(1, arrived=3, published=2, duplicates=1),
+        ArrivalShare(2, arrived=2, published=1, quarantined=1),
+        ArrivalShare(3, arrived=0),
+    )

@@ -71,7 +71,7 @@ def survey(
     there = all_but(never)
     there |= {t.feed.name: there[t.name] for t in GRAPH.tables if t.feed is not None}
     files = {t: dict.fromkeys(keys, f"{t}.csv") for t, keys in by_table(landed).items() if keys}
-    return Survey(NOW, decision, all_but(never), there, {}, by_table(busy), frozenset(paused), files, {})
+    return Survey(NOW, NOW, decision, all_but(never), there, {}, by_table(busy), frozenset(paused), files, {})
 
 
 def steps(plan: Plan) -> dict[Pair, int]:
