@@ -35,7 +35,8 @@ DAYS = Daily(date(2013, 1, 1))
 FLIGHTS, WEATHER = (
     Feed(name, f"{name}_{{partition}}.csv", ("a", "b"), DAYS, owner="team:test") for name in ("flights", "weather")
 )
-GRAPH = Graph.of([raw_table(FLIGHTS), raw_table(WEATHER)])
+SALES = Feed("sales", "sales_{partition}_v{version}.csv", ("a", "b"), DAYS, owner="team:test")
+GRAPH = Graph.of([raw_table(FLIGHTS), raw_table(WEATHER), raw_table(SALES)])
 OLD, YESTERDAY, TODAY = "2013-01-05", "2013-06-29", "2013-06-30"
 A, B = b"a,b\n1,2\n", b"a,b\n3,4\n"
 
@@ -284,6 +285,24 @@ def test_of_several_files_that_land_at_once_the_one_written_last_arrives_last(be
     engine = bed.engine()
     engine.take_in(NOW)
     assert [arrival.partition for arrival in engine.ledger.arrivals.all()] == keys
+
+
+@pytest.mark.parametrize("everything", [False, True])
+def test_versions_in_names_are_found_and_ordered_whatever_came_first(bed: Bed, *, everything: bool) -> None:
+    """The incident: version 2 lands before version 1, and the older numbers are shown."""
+    bed.zone.vendors.put("sales", f"sales_{TODAY}_v10.csv", B)
+    settle()
+    bed.zone.vendors.put("sales", f"sales_{TODAY}_v9.csv", A)
+    settle()
+    engine = bed.engine()
+    assert engine.landed(NOW)["raw_sales"].keys() == {TODAY}
+    assert engine.take_in(NOW, everything=everything) == {"sales": 2}
+    assert len(bed.read) == 4
+    (current,) = engine.ledger.arrivals.counting("sales", [TODAY])[TODAY]
+    assert (current.file_name, current.version) == (f"sales_{TODAY}_v10.csv", "10")
+    assert engine.landed(NOW) == engine.take_in(NOW, everything=everything) == {}
+    list(engine.materialize("raw_sales", [TODAY], run_id="r"))
+    assert len(bed.read) == 4
 
 
 # ------------------------------------------------------------------------------------------------- pushed

@@ -77,6 +77,15 @@ def test_a_look_and_a_slice_agree_about_a_file(zone: Zone) -> None:
     assert seen == look(zone, *NAMES[:3])
 
 
+def test_files_are_found_by_how_their_names_begin(zone: Zone) -> None:
+    """Where names hold a version, nobody knows them beforehand."""
+    put(zone, "f_01_v1.csv", "f_01_v2.csv", "f_01_v3.csv.part", "f_02_v1.csv", "f_03_v1.csv", "e.csv")
+    zone.vendors.put(f"{FEED.name}/f_01_", "below.csv", b"")
+    seen = zone.landing.place.starting(FEED.name, ["f_01_", "f_03_v1.csv", "g"])
+    assert sorted(seen.files) == ["f_01_v1.csv", "f_01_v2.csv", "f_03_v1.csv"]
+    assert zone.landing.place.starting("none", ["f"]).files == {}
+
+
 def test_names_that_say_they_are_not_finished_are_not_seen(zone: Zone) -> None:
     unfinished = [f".{NAMES[0]}", f"{NAMES[0]}.part", f"{NAMES[0]}.filepart", f"{NAMES[0]}.tmp", f"{NAMES[0]}~"]
     put(zone, *unfinished, NAMES[1])
