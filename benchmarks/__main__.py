@@ -18,7 +18,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import demo, gate, gx, hops, pages, publish, ticks, year
+from benchmarks import demo, gate, gx, hops, landing, pages, publish, ticks, year
 from benchmarks.environment import UnavailableError
 from benchmarks.peers import measuring as peers
 
@@ -64,6 +64,10 @@ def _hops(*, quick: bool, say: Callable[[str], None]) -> Results:
     return hops.run(days=12, say=say) if quick else hops.run(say=say)
 
 
+def _landing(*, quick: bool, say: Callable[[str], None]) -> Results:
+    return landing.run(sizes=(1_000, 10_000), say=say) if quick else landing.run(say=say)
+
+
 def _ticks(*, quick: bool, say: Callable[[str], None]) -> Results:
     return ticks.run(sizes=((12, 100),), million=(20, 500), say=say) if quick else ticks.run(say=say)
 
@@ -76,6 +80,7 @@ BENCHMARKS: Mapping[str, Callable[..., Results]] = {
     "demo": _demo,
     "gate": _gate,
     "hops": _hops,
+    "landing": _landing,
     "pages": _pages,
     "peers": _peers,
     "publish": _publish,

@@ -86,7 +86,7 @@ class Meter:
     def tick(self, phase: str, *, sweep: bool = False, times: int = 1) -> Decision:
         """Measure a tick, or the mean of several."""
         self._queries = self._opened = 0
-        _forget_peak()
+        forget_peak()
         cpu, start = time.process_time(), time.perf_counter()
         for _ in range(times):
             decision = self.watch.tick(NOW, {}, "bench", sweep=sweep)
@@ -140,7 +140,7 @@ def _through_sensor(meter: Meter) -> None:
     loaded_ms = 1000 * (time.perf_counter() - began_s)
     with dg.DagsterInstance.ephemeral() as instance:
         ask_here(defs, instance)
-        _forget_peak()
+        forget_peak()
         cpu, start = time.process_time(), time.perf_counter()
         for _ in range(SENSOR_TICKS):
             if ask_here(defs, instance):
@@ -259,7 +259,7 @@ def of_process(
 
 
 def peak_mb() -> float:
-    """Most memory that this process has had since ``_forget_peak``; 0 where the system does not tell."""
+    """Most memory that this process has had since ``forget_peak``; 0 where the system does not tell."""
     try:
         said = Path("/proc/self/status").read_text()
     except OSError:
@@ -267,7 +267,8 @@ def peak_mb() -> float:
     return next(int(line.split()[1]) / 2**10 for line in said.splitlines() if line.startswith("VmHWM"))
 
 
-def _forget_peak() -> None:
+def forget_peak() -> None:
+    """Let ``peak_mb`` begin anew."""
     clear = Path("/proc/self/clear_refs")
     if clear.exists():
         clear.write_text("5")

@@ -52,16 +52,32 @@ def latest_materializations(
     The web interface counts a check's evaluation as current only if it points to the newest materialization of its
     partition, and in a run of several partitions nothing sets that pointer by itself.
     """
+    return {
+        key: Target(storage_id=r.storage_id, run_id=r.run_id, timestamp=r.timestamp)
+        for key, r in _latest_records(instance, asset, partitions).items()
+    }
+
+
+def latest_tags(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: Collection[str]
+) -> dict[str, Mapping[str, str]]:
+    """Tags of the newest materialization of each partition that has one.
+
+    Dagster's own query for this knows its own tags only.
+    """
+    records = _latest_records(instance, asset, partitions)
+    return {key: (event.tags or {}) for key, r in records.items() if (event := r.asset_materialization) is not None}
+
+
+def _latest_records(
+    instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: Collection[str]
+) -> dict[str, dg.EventLogRecord]:
     ids = latest_ids(instance, asset, partitions)
     if not ids:
         return {}
     chosen = dg.AssetRecordsFilter(asset_key=asset, storage_ids=list(ids.values()))
     records = instance.fetch_materializations(chosen, limit=len(ids)).records
-    return {
-        r.partition_key or WHOLE: Target(storage_id=r.storage_id, run_id=r.run_id, timestamp=r.timestamp)
-        for r in records
-        if r.partition_key is not None or _is_whole(partitions)
-    }
+    return {r.partition_key or WHOLE: r for r in records if r.partition_key is not None or _is_whole(partitions)}
 
 
 def latest_ids(instance: dg.DagsterInstance, asset: dg.AssetKey, partitions: Collection[str]) -> Mapping[str, int]:

@@ -10,7 +10,6 @@ counts as skipped, and a planned materialization as failed as soon as anything e
 process published and did not live to tell is told by the next run, and nobody has to look for gaps.
 """
 
-import hashlib
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, assert_never
@@ -18,16 +17,16 @@ from typing import Any, assert_never
 import dagster as dg
 
 from sh_assets import on_time, wording
+from sh_assets.arriving import content_of, untold_current
 from sh_assets.dagster_events import one_transaction
 from sh_assets.dagster_private import (
     Target,
-    latest_data_versions,
     latest_materializations,
     latest_observations,
 )
 from sh_assets.describing import PLACEHOLDER
 from sh_assets.evidence import TOLD, as_preview, of_breach, of_withheld
-from sh_assets.keys import feed_key, partition_name, partition_tags, table_key
+from sh_assets.keys import partition_name, partition_tags, table_key
 from sh_assets.staleness import feed_tags
 from sh_assets.wording import LastGood
 from sh_core.feed import Feed
@@ -165,7 +164,8 @@ def tell(
         if context.selected_asset_keys:
             if table.feed is not None:
                 arrivals = engine.ledger.arrivals.counting(table.feed.name, [t.partition for t in told])
-                _tell_arrivals(context, table.feed, arrivals)
+                for event in untold_current(context.instance, table.feed, engine.ledger, arrivals):
+                    context.log_event(event)
                 read = engine.ledger.arrivals.by_id({share.arrival_id for t in told for share in t.shares})
                 tags = {t.partition: {**tags[t.partition], **_read(table.feed, t, arrivals, read)} for t in told}
             for t in told:
@@ -217,34 +217,7 @@ def _read(feed: Feed, told: Told, arrivals: Mapping[str, Sequence[Arrival]], rea
     newest = arrivals.get(told.partition, ())
     those = {(read[share.arrival_id].part, read[share.arrival_id].sha256) for share in told.shares}
     is_read = bool(newest) and {(a.part, a.sha256) for a in newest} <= those
-    return feed_tags(feed, _content(newest) if is_read else None)
-
-
-def _content(arrivals: Sequence[Arrival]) -> str:
-    """One digest for all files that count for a partition: that of the file, where it is one."""
-    if len(arrivals) == 1:
-        return arrivals[0].sha256
-    return hashlib.sha256("".join(f"{a.part}={a.sha256}\n" for a in arrivals).encode()).hexdigest()
-
-
-def _tell_arrivals(context: dg.AssetExecutionContext, feed: Feed, arrivals: Mapping[str, Sequence[Arrival]]) -> None:
-    """Let the feed's own asset show which files have come, each content once."""
-    key = feed_key(feed)
-    shown = latest_data_versions(context.instance, key, list(arrivals))
-    for partition, those in arrivals.items():
-        content = _content(those)
-        if shown.get(partition) != content:
-            newest = max(those, key=lambda a: a.id)
-            metadata: dict[str, Any] = {
-                "file_name": ", ".join(a.file_name for a in those),
-                "size_bytes": sum(a.size_bytes for a in those),
-                "arrived": dg.MetadataValue.timestamp(newest.arrived_utc.timestamp()),
-                "sha256": content,
-            }
-            metadata |= {"version": newest.version} if newest.version is not None else {}
-            tags = {"dagster/data_version": content, **partition_tags(feed.partitions, partition)}
-            named = partition_name(feed.partitions, partition)
-            context.log_event(dg.AssetMaterialization(key, partition=named, metadata=metadata, tags=tags))
+    return feed_tags(feed, content_of(newest) if is_read else None)
 
 
 def _materialization(

@@ -10,6 +10,7 @@ from functools import cache
 import dagster as dg
 
 from sh_assets import on_time
+from sh_assets.arriving import untold
 from sh_assets.automation import Decider, sensors
 from sh_assets.build import ENGINE, OnOutcome, build, checks
 from sh_assets.deciding import WatchDecider
@@ -23,7 +24,7 @@ from sh_resources.engine import Engine
 from sh_resources.settings import Settings
 from sh_resources.store import Store
 from sh_resources.wiring import open_engine
-from sh_sensors.arrivals import arrivals
+from sh_sensors.arrivals import arrivals_sensor
 from sh_sensors.lateness import lateness
 from sh_sensors.recovery import recovery
 from sh_sensors.tidying import tidy, tidying
@@ -57,6 +58,7 @@ def definitions(
     def watch() -> Watch:
         return Watch(graph, LedgerBook(engine(), clock))
 
+    arrivals = arrivals_sensor(lambda instance, ledger, came: untold(instance, graph.feeds, ledger, came))
     tables = [table.name for table in graph.tables]
     return dg.Definitions(
         assets=build(graph, lambda table: store.table(table).folder, on_outcome, automated=True),

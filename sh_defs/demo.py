@@ -113,8 +113,9 @@ def _refuse(settings: Settings, graph: Graph, days: Sequence[date]) -> None:
     """Refuse what cannot work before anything is started.
 
     Raises:
-        SettingsError: If the tables are not the demo's, or the disk is full.
+        SettingsError: If the tables are not the demo's, files land in a bucket, or the disk is full.
     """
+    _ = settings.landing  # the demo delivers into a folder
     unread = sorted({feed.name for feed in FEEDS} - {feed.name for feed in graph.feeds})
     if unread:
         msg = f"the demo delivers {unread[0]}, which {settings.tables_module} does not read: unset SELFHEAL_TABLES"

@@ -18,7 +18,7 @@ import polars as pl
 
 from sh_core.code_version import CodeVersion
 from sh_core.conservation import Handed, not_conserved, not_in_partition, rows_per_part
-from sh_core.deliveries import Several, in_order
+from sh_core.deliveries import Several
 from sh_core.errors import FeedError
 from sh_core.feed import Feed
 from sh_core.masking import raised_as_text
@@ -30,7 +30,8 @@ from sh_core.verdict import RuleBreach, Unknown
 from sh_resources import combining, inputs
 from sh_resources.clock import Clock
 from sh_resources.inputs import Frames, Sighting
-from sh_resources.landing import Delivered, LandingZone, Taken
+from sh_resources.intake import Took, look_for, take_in
+from sh_resources.landing import LandingZone
 from sh_resources.ledger import Ledger
 from sh_resources.raw import RawFile, reader_version
 from sh_resources.store import Store
@@ -92,10 +93,10 @@ def prepare_raw(
 
     A file that is gone from the landing zone is taken from the archive if it was ever ingested.
     """
-    seen = landing.delivered(feed, keys)
-    taken = take_in(feed, landing, ledger, clock, seen.files) if ingest else Taken((), {})
-    refused = {**seen.refused, **taken.refused}
-    fresh = {i.sha256: i.content for i in taken.files}
+    seen = look_for(feed, landing, keys)
+    took = take_in(feed, landing, ledger, clock, list(seen.files.values()), keep=True) if ingest else Took()
+    refused = {feed.partition_of(name): why for name, why in {**seen.refused, **took.refused}.items()}
+    fresh = {i.sha256: i.content for i in took.read}
     current = ledger.arrivals.counting(feed.name, keys)
     held = ledger.arrivals.held(feed.name, keys) if feed.several is Several.HOLD else {}
     reader = reader_version(feed)
@@ -121,15 +122,6 @@ def prepare_raw(
         return rows | damaged
 
     return Prepared(traces, missing, compute)
-
-
-def take_in(feed: Feed, landing: LandingZone, ledger: Ledger, clock: Clock, files: Mapping[str, Delivered]) -> Taken:
-    """Archive delivered files and record them as arrivals."""
-    taken = landing.ingest(feed, files)
-    modified = {file.file_name: max(file.stamp[1:2], default=None) for file in files.values()}
-    found = [combining.delivery(feed, file, modified[file.file_name]) for file in taken.files]
-    ledger.arrivals.record(feed.name, found if feed.is_plain else in_order(found), clock.now_utc(), feed.several)
-    return taken
 
 
 def _raw_file(feed: Feed, landing: LandingZone, arrival: Arrival, fresh: Mapping[str, bytes | None]) -> RawFile:

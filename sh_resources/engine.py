@@ -17,21 +17,20 @@ from itertools import islice
 from sh_core.bars import Bar, barring
 from sh_core.clauses import clauses_as_text
 from sh_core.code_version import CodeVersion, code_version
-from sh_core.errors import DeclarationError, FeedError
-from sh_core.feed import Feed
+from sh_core.errors import DeclarationError
 from sh_core.graph import Graph
 from sh_core.lateness import Deadlines
 from sh_core.mapping import width
 from sh_core.outcome import Busy, Outcome, Reused, Waiting
 from sh_core.reading import recipe
-from sh_core.records import Arrival
 from sh_core.staleness import Astray, Look, Stale, compare
 from sh_core.table import Table, Transform
 from sh_core.trace import Trace
 from sh_resources.clock import Calendar, Clock
-from sh_resources.computing import Prepared, prepare_raw, prepare_transform, take_in
+from sh_resources.computing import Prepared, prepare_raw, prepare_transform
+from sh_resources.intake import Intake
 from sh_resources.judging import judge
-from sh_resources.landing import Delivered, LandingZone
+from sh_resources.landing import LandingZone
 from sh_resources.ledger import Ledger
 from sh_resources.ledger.publications import Recorded
 from sh_resources.partition_files import DataFile
@@ -82,7 +81,7 @@ class Engine:
         """
         self.graph, self.store, self.ledger = graph, store, ledger
         self.landing, self.patience_s, self._publisher, self._clock = landing, patience_s, publisher, clock
-        self._seen: dict[tuple[str, str], Delivered] = {}
+        self._intake = Intake(graph.feeds, landing, ledger, clock)
         self.calendar, self.deadlines = calendar, Deadlines(graph, calendar.at)
         self.tidier = Tidier(store, ledger, landing, publisher, clock)
 
@@ -182,36 +181,41 @@ class Engine:
             raise AssertionError(table)  # a Table has a feed or a transform
         return recipe(table, {i.table: self.graph[i.table] for i in table.reads}, self._code(table.transform), now)
 
-    def take_in(self, now_utc: datetime) -> dict[str, int]:
-        """Take in what has landed: files that are new, or not those that were taken in when last asked.
+    def take_in(self, now_utc: datetime, *, everything: bool = True) -> dict[str, int]:
+        """Take in what has landed.
 
         Args:
             now_utc: Files of periods that have not begun are not looked for.
+            everything: Whether to look at every file; without, at those of the open windows and at one slice of the
+                others (``sh_resources.intake``), which takes a bounded time.
 
         Returns:
-            How many files were taken in, by feed.
+            How many files with new content were taken in, by feed.
 
         Raises:
             FeedError: If that failed for a feed; of all others the files were taken in.
         """
-        counts: dict[str, int] = {}
-        failed: list[FeedError] = []
-        for feed in self.graph.feeds:
-            try:
-                seen = self.landing.delivered(feed, feed.partitions.declared(now_utc)).files
-                new = {key: file for key, file in seen.items() if self._seen.get((feed.name, key)) != file}
-                taken = take_in(feed, self.landing, self.ledger, self._clock, new).files if new else ()
-            except FeedError as error:
-                failed.append(error)
-                continue
-            # Not what could not be read: that may be over the next time, without a trace at the file.
-            read = {file.file_name for file in taken}
-            self._seen.update({(feed.name, name): file for name, file in new.items() if file.file_name in read})
-            if taken:
-                counts[feed.name] = len(taken)
-        if failed:
-            raise FeedError("; ".join(map(str, failed)))
-        return counts
+        return self._intake.everything(now_utc) if everything else self._intake.tick(now_utc)
+
+    def take_in_files(self, feed: str, names: Collection[str]) -> dict[str, str]:
+        """Take in files of which somebody says that they have landed.
+
+        Args:
+            feed: Name of the feed.
+            names: Names of the files, without folder.
+
+        Returns:
+            Per name ``new``, ``known``, or why it was not taken, in words.
+
+        Raises:
+            DeclarationError: If there is no such feed.
+            FeedError: If the landing zone cannot be asked, or the archive not be written.
+        """
+        declared = {each.name: each for each in self.graph.feeds}
+        if feed not in declared:
+            msg = f"there is no feed {feed}; there are {', '.join(declared)}"
+            raise DeclarationError(msg)
+        return self._intake.files(declared[feed], names, self.today_utc())
 
     def rollback(self, name: str, partition: str, wish: Wish, *, run_id: str) -> Outcome:
         """Return one partition to earlier content, and keep the present one from coming back.
@@ -269,24 +273,10 @@ class Engine:
             feed = table.feed
             if feed is None or (wanted is not None and table.name not in wanted):
                 continue
-            keys = feed.partitions.declared(now_utc) if wanted is None else wanted[table.name]
-            seen = self.landing.delivered(feed, keys).files
-            known = self._recorded(feed, seen.values()) if seen else {}
-            new = {
-                f.partition: f.file_name
-                for f in seen.values()
-                if self.landing.is_news(feed, f, known.get((f.partition, f.file_name)))
-            }
+            new = self._intake.landed(feed, now_utc, None if wanted is None else wanted[table.name])
             if new:
                 found[table.name] = new
         return found
-
-    def _recorded(self, feed: Feed, files: Collection[Delivered]) -> dict[tuple[str, str], Arrival]:
-        """What was recorded last of files, by partition and name; of a feed's one file under whatever name it had."""
-        if feed.is_plain:
-            current = self.ledger.arrivals.current(feed.name, {f.partition for f in files})
-            return {(f.partition, f.file_name): current[f.partition] for f in files if f.partition in current}
-        return {(a.partition, a.file_name): a for a in self.ledger.arrivals.all(feed.name)}
 
     def recover(self, run_id: str) -> dict[str, int]:
         """Finish or discard what stopped processes left half-done in any table, without computing anything.

@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from sh_defs.cli.base import AsJson, Home, engine_at, refuse_imbalance, settings_at
+from sh_defs.cli.base import WRONG, AsJson, Home, engine_at, refuse_imbalance, settings_at
 
 FIRST_DAY, DAYS = "2013-01-01", 151
 
@@ -139,6 +139,36 @@ def dev(
         out.print(f"[bold green]Dagster answers on {url}[/] (Ctrl-C ends it)")
 
     serve(settings_at(home), port, announce, lambda line: out.print(line, markup=False, highlight=False))
+
+
+def arrived(
+    feed: Annotated[str, typer.Argument(metavar="FEED", show_default=False)],
+    files: Annotated[list[str], typer.Argument(metavar="FILE...", show_default=False)],
+    as_json: AsJson = False,
+    home: Home = None,
+) -> None:
+    """Take in files now of which somebody knows that they have landed; exit code 1 if one is not taken.
+
+    For stores that tell of new objects, and for vendors' own scripts. FILE is a name in the folder of the feed. What
+    nobody tells of is found, too, only later.
+
+    **Examples**
+
+    ```
+    selfheal arrived weather weather_2026-11-19.csv
+    selfheal arrived weather weather_2026-11-19.csv weather_2026-11-20.csv --json | jq .files
+    ```
+    """
+    said = engine_at(home).take_in_files(feed, list(dict.fromkeys(files)))
+    if as_json:
+        typer.echo(json.dumps({"feed": feed, "files": said}, indent=2, ensure_ascii=False))
+    else:
+        out = Console()
+        for name, what in said.items():
+            words = {"new": "taken in", "known": "nothing new in it"}.get(what, f"not taken: {what}")
+            out.print(f"{name}: {words}", markup=False, highlight=False, soft_wrap=True)
+    if not {"new", "known"}.issuperset(said.values()):
+        raise typer.Exit(WRONG)
 
 
 def recover(as_json: AsJson = False, home: Home = None) -> None:

@@ -153,12 +153,6 @@ class Arrivals:
                 for key, at in connection.execute(of_feed.where(condition).group_by(arrivals.c.partition_key))
             }
 
-    def since(self, number: int, limit: int) -> list[Arrival]:
-        """Arrivals after one of them, by their numbers, oldest first."""
-        after = select(arrivals.c.id).where(arrivals.c.id > number).order_by(arrivals.c.id).limit(limit)
-        with self._database.read() as connection:
-            return select_arrivals(connection, arrivals.c.id.in_(after.scalar_subquery()))
-
     def newest(self) -> int:
         """The number of the newest arrival; 0 if there is none."""
         with self._database.read() as connection:
@@ -172,6 +166,23 @@ class Arrivals:
                 for condition in conditions(arrivals.c.id, ids)
                 for arrival in select_arrivals(connection, condition)
             }
+
+    def since(self, after: int, most: int) -> list[Arrival]:
+        """So many arrivals after the one with a number, in order; 0 asks for the first."""
+        with self._database.read() as connection:
+            ids = select(arrivals.c.id).where(arrivals.c.id > after).order_by(arrivals.c.id).limit(most)
+            return select_arrivals(connection, arrivals.c.id.in_(ids))
+
+    def superseded_by(self, ids: Collection[int]) -> dict[int, Arrival]:
+        """Per arrival that superseded another one, that other one."""
+        with self._database.read() as connection:
+            found: dict[int, Arrival] = {}
+            for condition in conditions(arrivals.c.id, ids):
+                before = select(arrivals.c.supersedes).where(condition)
+                for arrival in select_arrivals(connection, arrivals.c.id.in_(before)):
+                    if arrival.superseded_by is not None:
+                        found[arrival.superseded_by] = arrival
+            return found
 
 
 def select_arrivals(connection: Connection, condition: ColumnElement[bool]) -> list[Arrival]:

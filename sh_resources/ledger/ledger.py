@@ -12,6 +12,7 @@ from sh_resources.ledger.accounting import ArrivalAccount, accounts
 from sh_resources.ledger.arrivals import Arrivals
 from sh_resources.ledger.bars import Bars
 from sh_resources.ledger.database import Database
+from sh_resources.ledger.files import Files
 from sh_resources.ledger.incidents import Incidents
 from sh_resources.ledger.late import LateIncidents
 from sh_resources.ledger.leases import Leases
@@ -28,6 +29,7 @@ class Ledger:
 
     Attributes:
         arrivals: Which files came.
+        files: Which files are known to be in the landing zone.
         leases: Who may write which partition.
         publications: What is published and what was decided.
         bars: What rollbacks keep from coming back.
@@ -43,6 +45,7 @@ class Ledger:
         """Take a database that was migrated; ``open`` does both."""
         self._database = database
         self.arrivals = Arrivals(database)
+        self.files = Files(database)
         self.leases = Leases(database)
         self.publications = Publications(database)
         self.bars = Bars(database)

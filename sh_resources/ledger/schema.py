@@ -154,6 +154,21 @@ arrivals = Table(
     ),
 )
 
+# What is known of the landing zone. Unlike facts about arrivals it is overwritten: it saves reading files again.
+files = Table(
+    "ledger_files",
+    metadata,
+    Column("feed", Name, nullable=False),
+    Column("file_name", Name, nullable=False),
+    Column("partition_key", Name, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("stamp", Name, nullable=False),  # which writing of the file was read; empty if it is to be read once more
+    Column("sha256", Name, nullable=False),
+    Column("seen_utc", Utc, nullable=False),  # when this content was first seen there
+    Column("gone_utc", Utc),  # since when it is not there any more
+    PrimaryKeyConstraint("feed", "file_name"),
+)
+
 column_sets = Table(
     "ledger_column_sets",
     metadata,

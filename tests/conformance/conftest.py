@@ -1,9 +1,11 @@
 """Databases for the conformance tests: SQLite files, and one real PostgreSQL server for the session."""
 
+import contextlib
 import itertools
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from sqlalchemy.exc import OperationalError
 
 from sh_resources.ledger import Ledger
 from sh_resources.ledger.schema import metadata
+from tests.zones import NoServerError, Zone, in_bucket, in_folder, s3_server
 
 NewDatabase = Callable[[], str]
 """Makes an empty database and returns its URL."""
@@ -104,3 +107,26 @@ def ledger(ledger_url: str) -> Iterator[Ledger]:
     """An empty ledger."""
     with Ledger.open(ledger_url) as opened:
         yield opened
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[dict[str, str]]:
+    """An S3-compatible server of this session's own; what the environment is to say of it."""
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(s3_server())
+        except NoServerError as error:
+            if os.environ.get("SELFHEAL_REQUIRE_ALL") == "1":
+                pytest.fail(str(error))
+            pytest.skip(str(error))
+        yield server.environment
+
+
+@pytest.fixture(params=["folder", "s3"])
+def zone(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Zone:
+    """An empty landing zone of each kind."""
+    if request.param == "folder":
+        return in_folder(tmp_path)
+    for name, value in request.getfixturevalue("s3").items():
+        monkeypatch.setenv(name, value)
+    return in_bucket(tmp_path, f"tests/{uuid.uuid4().hex}")

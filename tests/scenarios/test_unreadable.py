@@ -15,9 +15,10 @@ from sh_core.errors import FeedError, LedgerError
 from sh_core.policy import Hold, Policy
 from sh_core.staleness import Astray
 from sh_core.watch import Watch
-from sh_resources import landing
 from sh_resources.book import LedgerBook
 from sh_resources.clock import ManualClock
+from sh_resources.landing import LocalFolder
+from sh_resources.landing.port import UnreadableError
 from tests import reading
 from tests.little import DAYS, GRAPH, NOON, deliver, engine_at
 
@@ -110,14 +111,14 @@ def test_a_file_that_could_not_be_read_is_tried_again_although_nothing_about_it_
     """The incident: a share on the network fails for a second, and the file is passed over until somebody restarts."""
     deliver(tmp_path, ONE, [("a", 0, 20.5)])
     engine = engine_at(tmp_path, ManualClock(NOON))
-    failing, opened = [True], landing._opened
+    failing, opened = [True], LocalFolder._opened
 
-    def flaky(path: Path) -> Any:  # noqa: ANN401
+    def flaky(folder: LocalFolder, path: Path) -> Any:  # noqa: ANN401
         if failing:
-            raise landing._UnreadableError("Input/output error")
-        return opened(path)
+            raise UnreadableError("Input/output error")
+        return opened(folder, path)
 
-    monkeypatch.setattr(landing, "_opened", flaky)
+    monkeypatch.setattr(LocalFolder, "_opened", flaky)
     assert engine.take_in(NOON) == {}
     failing.clear()
     assert engine.take_in(NOON) == {"readings": 1}
