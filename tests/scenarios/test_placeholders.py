@@ -4,12 +4,15 @@ The incident: the vendor is late, the dashboard is empty in the morning, somebod
 nobody remembers to take them out when the file comes at noon.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from sh_core.graph import Graph
 from sh_core.outcome import Published
+from sh_core.placeholder import Placeholder
 from sh_core.reconciliation import Differs
 from sh_resources.publisher import Step
 from sh_resources.settings import load
@@ -206,6 +209,19 @@ def test_the_difference_between_placeholder_and_truth_is_kept(shop: Shop) -> Non
     shop.land(SALES, TUESDAY, sales(TUESDAY, 1))  # from truth to truth there is nothing to reconcile
     shop.heal()
     assert shop.engine.ledger.reconciliations.newest(limit=9) == [kept]
+
+
+def test_from_placeholder_to_placeholder_there_is_nothing_to_reconcile(shop: Shop) -> None:
+    """Somebody declares otherwise what stands in: the truth has not come with that."""
+    shop.until(at(WEDNESDAY, 12))
+    shop.heal()
+    unmoved = replace(GRAPH["stg_sales"], if_late=Placeholder("previous", shift=()))
+    graph = Graph.of(unmoved if t.name == unmoved.name else t for t in GRAPH.tables)
+    engine = open_engine(load({"SELFHEAL_HOME": str(shop.home)}), graph, clock=shop.clock, patience_s=0)
+    (outcome,) = engine.materialize("stg_sales", [TUESDAY], run_id="otherwise")
+    assert isinstance(outcome, Published)
+    assert not outcome.refreshed
+    assert engine.ledger.reconciliations.newest(limit=9) == []
 
 
 def test_a_truth_that_is_what_stood_in_is_recorded_as_such(shop: Shop) -> None:
