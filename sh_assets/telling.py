@@ -11,7 +11,7 @@ process published and did not live to tell is told by the next run, and nobody h
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 import dagster as dg
@@ -93,7 +93,17 @@ def settled(outcomes: Iterable[Outcome], table: Table, ledger: Ledger) -> list[T
                 pass  # nothing was judged
             case _:
                 assert_never(outcome)
-    return told + [t for t in recorded(reused, table, ledger) if t.version == reused[t.partition].root or not t.version]
+    told += [t for t in recorded(reused, table, ledger) if t.version == reused[t.partition].root or not t.version]
+    return [*_with_truths(told, table, ledger)]
+
+
+def _with_truths(told: Sequence[Told], table: Table, ledger: Ledger) -> Iterator[Told]:
+    """The same; where the truth replaced a placeholder, with how far apart they were."""
+    able = table.if_late is not None
+    found = ledger.reconciliations.of_attempts([t.attempt for t in told]) if able else {}
+    for t in told:
+        facts = wording.reconciled(found[t.attempt].found) if t.attempt in found else {}
+        yield replace(t, facts={**t.facts, **facts}) if facts else t
 
 
 def recorded(partitions: Collection[str], table: Table, ledger: Ledger) -> list[Told]:

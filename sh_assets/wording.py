@@ -14,6 +14,7 @@ import dagster as dg
 from sh_core.columns import FILE, LINE, UNPARSED, WHOLE_LINE
 from sh_core.contract import Split
 from sh_core.outcome import Busy, Fenced, Outcome, Published, Reused, Waiting, Withheld, awaited
+from sh_core.reconciliation import Reconciliation
 from sh_core.records import Action
 from sh_core.table import Table
 from sh_core.verdict import Broken, Held, Level, RuleBreach, Unknown, Verdict
@@ -187,6 +188,28 @@ def stands_in(marks: Sequence[str]) -> str:
     first = "; ".join(marks[:SHOWN])
     more = f"; and {len(marks) - SHOWN:,} more" if len(marks) > SHOWN else ""
     return f"Not the truth yet. What is late is stood in for: {first}{more}. It is repaired when the truth lands"
+
+
+def reconciled(found: Reconciliation) -> dict[str, Any]:
+    """What a materialization says of the placeholder that it replaced."""
+    rows = f"{found.rows_placeholder:,} rows stood in, {found.rows_truth:,} are true"
+    if found.differ is not None:
+        rows += f": {found.only_placeholder:,} only there, {found.only_truth:,} only now, {found.differ:,} differ"
+    columns = [
+        dg.TableRecord(
+            {
+                "column": name,
+                "rows that differ": "not compared" if of.rows is None else f"{of.rows:,}",
+                "sum that stood in": "" if of.placeholder is None else str(of.placeholder),
+                "true sum": "" if of.truth is None else str(of.truth),
+            }
+        )
+        for name, of in found.columns.items()
+    ]
+    return {
+        "replaced_placeholder": f"{found.mark}: {rows}",
+        **({"replaced_placeholder_columns": dg.MetadataValue.table(columns)} if columns else {}),
+    }
 
 
 def span(seconds: float) -> str:

@@ -50,7 +50,8 @@ class By:
     """By a time of day on a clock.
 
     Attributes:
-        at: The time on that clock.
+        at: The time on that clock. One that the clock skips is when it is put forward; of one that comes twice it is
+            the second.
         timezone: Name of the clock's zone in the IANA database.
         days_after: How many days after the period's last day: 1 means the next morning, if ``at`` is in the morning.
         grace: How much later it may be before anybody is told.

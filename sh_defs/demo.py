@@ -102,7 +102,7 @@ def _deliver(update: Update, replay: Replay, days: Sequence[date], *, without: C
             delivery = replay.deliver(settings.landing, [day], landed, registers=day == days[0], without=without)
             unchanged += delivery.unchanged
             if delivery.written:
-                update.engine.take_in(update.engine.today_utc())
+                update.engine.take_in(update.engine.today_utc(), everything=False)
             update.stop_if_told()
     written = tally.outcomes["delivered"] - unchanged
     tally.before, tally.outcomes = unchanged, Counter({"delivered": written})

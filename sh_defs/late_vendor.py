@@ -18,7 +18,7 @@ from sh_assets.flights.zones import NEW_YORK
 from sh_assets.on_time import to_report
 from sh_core.due import deadline
 from sh_core.feed import Feed
-from sh_defs.facts.lateness import late
+from sh_defs.facts.lateness import late, reconciliations
 from sh_defs.facts.report import Run
 from sh_defs.facts.saying import count
 from sh_defs.progress import Tally
@@ -116,6 +116,8 @@ class LateVendor:
         for run in runs:
             span = run.first if run.first == run.last else f"{run.first} to {run.last}"
             self.console.print(f"            {run.table}: {span}", highlight=False)
+        for found in reconciliations(self.update.engine.ledger, partition=self.key):
+            self.console.print(f"  [bold]it was[/]    {found['table']}: {found['says']}", highlight=False)
 
 
 class Silent:

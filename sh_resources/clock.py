@@ -94,6 +94,22 @@ class Calendar(Protocol):
         ...
 
 
+class VendorsClock:
+    """A clock that shows what a calendar says: when files arrive, and which periods have begun."""
+
+    def __init__(self, clock: Clock, calendar: Calendar) -> None:
+        """Join the two."""
+        self._clock, self._calendar = clock, calendar
+
+    def now_utc(self) -> datetime:
+        """The current time as vendors have it, aware, in UTC."""
+        return self._calendar.at(self._clock.now_utc())
+
+    def sleep(self, seconds: float) -> None:
+        """Wait, by the clock."""
+        self._clock.sleep(seconds)
+
+
 class ReplayCalendar:
     """The calendar of a state folder: that of the clock, or where a replay has put it.
 

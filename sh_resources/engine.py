@@ -26,7 +26,7 @@ from sh_core.reading import recipe
 from sh_core.staleness import Astray, Look, Stale, compare
 from sh_core.table import Table, Transform
 from sh_core.trace import Trace
-from sh_resources.clock import Calendar, Clock
+from sh_resources.clock import Calendar, Clock, VendorsClock
 from sh_resources.computing import Prepared, prepare_raw, prepare_transform
 from sh_resources.intake import Intake
 from sh_resources.judging import judge
@@ -81,7 +81,8 @@ class Engine:
         """
         self.graph, self.store, self.ledger = graph, store, ledger
         self.landing, self.patience_s, self._publisher, self._clock = landing, patience_s, publisher, clock
-        self._intake = Intake(graph.feeds, landing, ledger, clock)
+        self._vendors = VendorsClock(clock, calendar)
+        self._intake = Intake(graph.feeds, landing, ledger, self._vendors)
         self.calendar, self.deadlines = calendar, Deadlines(graph, calendar.at)
         self.tidier = Tidier(store, ledger, landing, publisher, clock)
 
@@ -254,7 +255,7 @@ class Engine:
 
     def today_utc(self) -> datetime:
         """The time as vendors have it, aware: which periods have begun, what is late."""
-        return self.calendar.at(self._clock.now_utc())
+        return self._vendors.now_utc()
 
     def landed(
         self, now_utc: datetime, wanted: Mapping[str, Collection[str]] | None = None
@@ -336,7 +337,7 @@ class Engine:
 
     def _prepare(self, table: Table, keys: Collection[str], *, ingest: bool = True) -> Prepared:
         if table.feed is not None:
-            return prepare_raw(table, table.feed, self.landing, self.ledger, self._clock, keys, ingest=ingest)
+            return prepare_raw(table, table.feed, self.landing, self.ledger, self._vendors, keys, ingest=ingest)
         if table.transform is None:
             raise AssertionError(table)  # a Table has a feed or a transform
         upstream = {i.table: self.graph[i.table] for i in table.reads}

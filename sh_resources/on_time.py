@@ -200,7 +200,7 @@ class OnTime:
                     passed=key in came or (number is None and not self._passed(late_utc, now_utc)),
                     due_utc=due_utc,
                     late_utc=late_utc,
-                    came_utc=calendar.at(came[key]) if key in came else None,
+                    came_utc=came.get(key),
                     now_utc=calendar.at(now_utc),
                     file_name=own if own is not None or number is None else files.get(number),
                     incident=None if key in came else number,
@@ -302,12 +302,13 @@ class OnTime:
         return self._feed(name).partitions if about is About.FILE else self.watchman.engine.graph[name].partitions
 
     def _there(self, subject: Subject, keys: Collection[str]) -> dict[str, datetime]:
-        """When the partitions that are there came, by the clock."""
+        """When the partitions that are there came, by the vendors' calendar."""
         about, name = subject
         if about is About.FILE:
             return self._ledger.arrivals.first(name, keys)
         shown = self._ledger.publications.shown(name, keys)
-        return {key: found.published_utc for key, found in shown.items() if not found.marks}
+        calendar = self.watchman.engine.calendar
+        return {key: calendar.at(found.published_utc) for key, found in shown.items() if not found.marks}
 
     def _owed(self, subject: Subject, key: str, now_utc: datetime) -> tuple[datetime | None, datetime | None]:
         """When a partition was due, and from when on it is late."""

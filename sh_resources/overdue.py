@@ -201,10 +201,10 @@ class Watchman:
 
     def _published(self, table: str, keys: Collection[str]) -> dict[str, datetime]:
         shown = self.engine.ledger.publications.shown(table, keys)
-        return {key: found.published_utc for key, found in shown.items() if not found.marks}
+        return {key: self.engine.calendar.at(s.published_utc) for key, s in shown.items() if not s.marks}
 
-    def _came(self, at_utc: datetime, owed: Deadline | None) -> dict[str, object]:
-        there = self.engine.calendar.at(at_utc)
+    @staticmethod
+    def _came(there: datetime, owed: Deadline | None) -> dict[str, object]:
         late = {} if owed is None else {"late_by_s": max(0.0, (there - owed.due_utc).total_seconds())}
         return {"came_utc": there.isoformat(), **late}
 

@@ -32,6 +32,8 @@ from sh_core.errors import LedgerError
 from sh_core.gate import Judgement
 from sh_core.masking import mask
 from sh_core.outcome import Fenced, Outcome, Published, Withheld
+from sh_core.placeholder import of_itself
+from sh_core.reconciliation import Reconciliation, reconcile
 from sh_core.records import Action, ArrivalShare, Attempt, Snapshot
 from sh_core.table import Table
 from sh_core.trace import Trace
@@ -242,6 +244,7 @@ class Publisher:
         intended = {a.partition for a in self._ledger.publications.intend(list(attempts.values()), bars)}
         self._on_step(Step.INTENDED)
         self._set_aside(table, [(attempts[p], candidates[p]) for p in intended], now_utc, mine)
+        self._reconcile(claim, [(attempts[p], candidates[p]) for p in intended if p in staged])
         self._on_step(Step.QUARANTINED)
         changes = {
             p: Change(claim.state.transactions[p], attempts[p].transaction or 0, staged[p])
@@ -308,6 +311,25 @@ class Publisher:
             seen, files = quarantine.prepare(touched), quarantine.stage(broken)
             changes = {p: Change(n, n + 1, files.get(p)) for p, n in seen.transactions.items()}
             quarantine.commit(changes, at_utc=now_utc, still_mine=mine, seen=seen)
+
+    def _reconcile(self, claim: Claim, settled: Sequence[tuple[Attempt, Candidate]]) -> None:
+        """Write down how far placeholders are from the truth that is about to replace them."""
+        table, found = claim.table, dict[tuple[str, str], Reconciliation]()
+        for attempt, candidate in settled:
+            key, before = attempt.partition, claim.published(attempt.partition)
+            if before is None or attempt.version is None or not of_itself(before.version.marks, table.name, key):
+                continue
+            if of_itself(attempt.version.marks, table.name, key):
+                continue  # another placeholder
+            columns = [c for c in table.contract.columns if c in before.version.columns]
+            try:
+                rows = self._store.table(table).scan([claim.state.files[key]], columns).collect()
+            except (OSError, pl.exceptions.PolarsError):
+                continue  # nobody can say any more what stood in; that must not keep the truth away
+            mark = next(m for m in before.version.marks if of_itself([m], table.name, key))
+            truth, contract = candidate.judgement.rows, table.contract
+            found[key, attempt.id] = reconcile(rows, truth, contract.key, mark, contract.pii)
+        self._ledger.reconciliations.keep(table.name, found)
 
 
 def _as_stored(candidate: Candidate) -> pl.DataFrame:

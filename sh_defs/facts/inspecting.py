@@ -169,6 +169,7 @@ def partition(engine: Engine, of: Table, key: str, clock: Clock) -> Facts:
         "currency": current,
         "deadline": lateness.of_partition(engine, of, key, clock.now_utc()),
         "placeholder": list(snapshot.version.marks) if snapshot is not None else [],
+        "reconciled": lateness.reconciliations(engine.ledger, of.name, key),
         "agrees_with_ledger": agree,
         "content": None
         if snapshot is None

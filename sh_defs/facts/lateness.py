@@ -5,7 +5,8 @@ Belongs here: gathering it. Does not belong here: when something is owed (``sh_c
 there are thousands of comes as spans with a count, oldest first.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from datetime import datetime
 from typing import Any
 
@@ -17,10 +18,12 @@ from sh_core.lateness import NEVER, Overdue, expected, held_up, spans
 from sh_core.links import Numbers, declared, places
 from sh_core.partitions.periods import micros, moment
 from sh_core.placeholder import of_itself
+from sh_core.reconciliation import Reconciliation
 from sh_core.records import About, Incident
 from sh_core.table import Table
 from sh_defs.facts.saying import count
 from sh_resources.engine import Engine
+from sh_resources.ledger import Ledger
 from sh_resources.on_time import OnTime
 from sh_resources.overdue import State, Watchman, holding_up
 
@@ -88,6 +91,21 @@ def placeholders(engine: Engine, now_utc: datetime) -> list[Facts]:
                 }
             )
     return found
+
+
+def reconciliations(ledger: Ledger, table: str | None = None, partition: str | None = None) -> list[Facts]:
+    """Placeholders that the truth has replaced, newest first, and how far apart they were."""
+    return [
+        {
+            "table": r.table,
+            "partition": r.partition,
+            "at_utc": r.at_utc.isoformat(),
+            "attempt": r.attempt_id,
+            **asdict(r.found),
+            "says": _says(r.found),
+        }
+        for r in ledger.reconciliations.newest(table, partition, limit=LISTED)
+    ]
 
 
 def of_partition(engine: Engine, of: Table, key: str, now_utc: datetime) -> Facts | None:
@@ -170,11 +188,12 @@ def _number(state: State, about: About, name: str, key: str) -> int | None:
     return None if opened is None else opened.id
 
 
-def _spans(table: Table, keys: Iterable[str], now_utc: datetime) -> list[list[str]]:
+def _spans(table: Table, keys: Collection[str], now_utc: datetime) -> list[list[str]]:
     place = places(table.partitions, now_utc)
     flags = np.zeros(len(place), np.bool_)
     flags[[place[key] for key in keys if key in place]] = True
-    return [list(span) for span in spans(table.partitions, flags, now_utc)]
+    undeclared = [[key, key] for key in sorted(keys) if key not in place]
+    return [*map(list, spans(table.partitions, flags, now_utc)), *undeclared]
 
 
 def _coming(watchman: Watchman, now_utc: datetime) -> list[Facts]:
@@ -203,6 +222,20 @@ def _coming(watchman: Watchman, now_utc: datetime) -> list[Facts]:
                     }
                 )
     return sorted(found, key=lambda coming: (coming["late_utc"], coming["what"], coming["partition"]))[:NEXT]
+
+
+def _says(found: Reconciliation) -> str:
+    said = f"{found.mark}: {count(found.rows_placeholder, 'row')} stood in, {found.rows_truth:,} true"
+    if found.differ is None:
+        return said
+    apart = f"{found.only_placeholder:,} only in the placeholder, {found.only_truth:,} only in the truth"
+    where = [f"{name} ({of.rows:,})" for name, of in found.columns.items() if of.rows]
+    sums = [
+        f"sum of {name} {of.placeholder:,} became {of.truth:,}"
+        for name, of in found.columns.items()
+        if of.placeholder is not None and of.truth is not None and of.placeholder != of.truth
+    ]
+    return "; ".join([said, apart, f"{found.differ:,} differ" + (f" in {', '.join(where)}" if where else ""), *sums])
 
 
 def _minute(iso: str) -> str:

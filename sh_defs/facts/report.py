@@ -124,6 +124,7 @@ class Report:
     seconds: Mapping[str, float]
     pauses: tuple[Pause, ...] = ()
     late: Mapping[str, Any] = field(default_factory=dict)
+    reconciled: Sequence[Mapping[str, Any]] = ()
 
     @property
     def total(self) -> FeedAccount:
@@ -209,6 +210,7 @@ def gather(
         seconds=dict(seconds or {}),
         pauses=tuple(ledger.requests.pauses()),
         late=late or {},
+        reconciled=lateness.reconciliations(ledger),
     )
 
 

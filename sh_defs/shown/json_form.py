@@ -62,6 +62,7 @@ def as_json(report: Report) -> dict[str, Any]:
             for f in report.faults
         ],
         "late": dict(report.late),
+        "reconciliations": [dict(r) for r in report.reconciled],
         "pauses": pause_facts(report.pauses),
         "runs": [{**asdict(r), "seconds": round(r.seconds, 3)} for r in report.runs],
         "seconds": {part: round(s, 3) for part, s in report.seconds.items()},

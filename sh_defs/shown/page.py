@@ -155,6 +155,10 @@ def _facts(report: Report) -> Mapping[str, Any]:
             if t.stood_in
         ],
         "listed": LISTED,
+        "reconciled": [
+            {"table": r["table"], "at": moment(datetime.fromisoformat(r["at_utc"])), "says": r["says"]}
+            for r in report.reconciled[:LISTED]
+        ],
         "faults": [_fault(f) for f in sorted(report.faults, key=_is_late)[:FAULTS]],
         "more_faults": max(0, len(report.faults) - FAULTS),
         "chart_outcomes": Markup(charts.outcomes(dated)) if dated else None,  # noqa: S704

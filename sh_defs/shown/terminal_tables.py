@@ -109,6 +109,9 @@ def partition(console: Console, facts: Facts) -> None:
     if facts["judgement"] is not None:
         _judgement(console, facts["judgement"])
     _traces(console, facts)
+    for replaced in facts["reconciled"][:SHOWN]:
+        title(console, f"Replaced a placeholder {_at(replaced['at_utc'])}")
+        console.print(escape(replaced["says"]), highlight=False)
     _arrivals(console, facts["arrivals"])
     _first_rows(console, facts["first_rows"])
     _incidents(console, facts["incidents"], none="It never had an incident.")

@@ -18,6 +18,7 @@ from sh_resources.ledger.late import LateIncidents
 from sh_resources.ledger.leases import Leases
 from sh_resources.ledger.migrations import migrate
 from sh_resources.ledger.publications import Publications
+from sh_resources.ledger.reconciliations import Reconciliations
 from sh_resources.ledger.requests import Requests
 from sh_resources.ledger.serials import Serials
 from sh_resources.ledger.sources import Sources
@@ -39,6 +40,7 @@ class Ledger:
         sources: The code behind code versions.
         serials: What changed since, and what was looked at.
         requests: What automation asked for, and what is paused.
+        reconciliations: How far placeholders were from the truth.
     """
 
     def __init__(self, database: Database) -> None:
@@ -55,6 +57,7 @@ class Ledger:
         self.sources = Sources(database)
         self.serials = Serials(database)
         self.requests = Requests(database)
+        self.reconciliations = Reconciliations(database)
 
     @classmethod
     def open(cls, url: str) -> Self:

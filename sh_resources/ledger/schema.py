@@ -374,6 +374,17 @@ bars = Table(
     Index("ix_ledger_bars_partition", "table_name", "partition_key"),
 )
 
+reconciliations = Table(
+    "ledger_reconciliations",
+    metadata,
+    # The attempt that published the truth. Written along with its intent; it counts once that is confirmed.
+    Column("attempt_id", Name, ForeignKey("ledger_attempts.id"), primary_key=True),
+    Column("table_name", Name, nullable=False),
+    Column("partition_key", Name, nullable=False),
+    Column("found", Name, nullable=False),  # JSON: how far the placeholder was from it
+    Index("ix_ledger_reconciliations_partition", "table_name", "partition_key"),
+)
+
 code_sources = Table(
     "ledger_code_sources",
     metadata,

@@ -11,7 +11,7 @@ from alembic import command
 from sqlalchemy import Connection, bindparam, inspect, select, text
 from sqlalchemy.exc import IntegrityError
 
-from sh_core.records import Action
+from sh_core.records import About, Action
 from sh_core.trace import ABSENT, Read, Trace
 from sh_resources.ledger import Ledger
 from sh_resources.ledger.database import Database
@@ -108,6 +108,27 @@ def test_the_copied_table_still_refuses_what_it_refused(of_before: str) -> None:
         with upgraded._database.write() as connection:
             allowed = some.replace("picked FROM", "'some rows' FROM")
             connection.execute(text(f"{row} SELECT {allowed}"))
+
+
+def test_incidents_of_before_are_about_content_and_stay_unique(of_before: str, ledger: Ledger) -> None:
+    """SQLite cannot drop NOT NULL, so events are copied: none is lost, and each still belongs to an incident."""
+    with Ledger.open(of_before) as upgraded:
+        assert upgraded.incidents.all() == ledger.incidents.all()
+        (incident,) = upgraded.incidents.open()
+        assert incident.about is About.CONTENT
+        assert incident.events
+        late = (About.FILE, incident.table, incident.partition)
+        with upgraded._database.write() as connection:
+            if connection.dialect.name == "postgresql":  # rows that were copied with their numbers count up nothing
+                for name in ("ledger_incidents", "ledger_incident_events"):
+                    connection.execute(text(f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), 100)"))
+        assert upgraded.late.open({late: {}}, LATER).keys() == {late}
+        row = "INSERT INTO ledger_incident_events (incident_id, at_utc, kind, detail) "
+        with pytest.raises(IntegrityError), upgraded._database.write() as connection:
+            connection.execute(text(f"{row} SELECT 999, opened_utc, 'opened', '' FROM ledger_incidents"))
+        again = "cause_key, table_name, partition_key, opened_utc"
+        with pytest.raises(IntegrityError), upgraded._database.write() as connection:
+            connection.execute(text(f"INSERT INTO ledger_incidents ({again}) SELECT {again} FROM ledger_incidents"))
 
 
 LOOKED_UP = Trace(

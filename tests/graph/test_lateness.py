@@ -259,6 +259,21 @@ def test_a_run_says_itself_what_is_late_and_what_stands_in(past: Past) -> None:
     assert "placeholder" not in made.metadata
 
 
+def test_the_run_that_brings_the_truth_says_how_far_off_the_placeholder_was(past: Past) -> None:
+    past.run("stg_sales", DAY_2)
+    past.land(SALES, DAY_2, sales(DAY_2, 10, 25, 7))
+    past.run("raw_sales", DAY_2)
+    success, found, (made,) = past.run("stg_sales", DAY_2)
+    assert success
+    assert (found["placeholder"].passed, found[CHECK].passed) == (True, True)
+    said = made.metadata["replaced_placeholder"].value
+    assert said == (f"stg_sales[{DAY_2}] from {DAY_1}: 2 rows stood in, 3 are true: 0 only there, 1 only now, 1 differ")
+    records = made.metadata["replaced_placeholder_columns"].records
+    assert [(r.data["column"], r.data["sum that stood in"], r.data["true sum"]) for r in records] == [
+        ("euros", "30", "42")
+    ]
+
+
 def test_a_run_that_has_to_wait_says_that_it_is_late(past: Past) -> None:
     """A planned check of which nothing is heard counts as skipped, and hides the red one."""
     success, found, _ = past.run("stg_visits", DAY_2)

@@ -34,11 +34,12 @@ from tests.late import (
     WEDNESDAY,
     Shop,
     at,
-    mart_rate,
     mart_trend,
     sales,
     visits,
 )
+
+SHOP = {t.name: t for t in TABLES}
 
 LATE = at(WEDNESDAY, 5, 30)
 """When the sales of Tuesday are late: 6:30 on Wednesday in Berlin."""
@@ -265,12 +266,10 @@ def test_a_vendor_who_was_silent_for_a_year_is_noticed_by_and_by(shop: Shop) -> 
     assert len(every(shop)) == 2 * 365
 
 
-def with_slo(home: Path, now_utc: datetime) -> Shop:
-    """The rate is promised by eight in Berlin, the trend by a quarter to seven, before all of its files are."""
-    promised = {
-        mart_rate.name: replace(mart_rate, due=By(time(8), BERLIN)),
-        mart_trend.name: replace(mart_trend, due=By(time(6, 45), BERLIN)),
-    }
+def with_slo(home: Path, now_utc: datetime, **more: time) -> Shop:
+    """The rate is promised by eight in Berlin, the trend by a quarter to seven."""
+    times = {"mart_rate": time(8), "mart_trend": time(6, 45), **more}
+    promised = {name: replace(SHOP[name], due=By(at_, BERLIN)) for name, at_ in times.items()}
     graph = Graph.of(promised.get(t.name, t) for t in TABLES)
     shop = Shop.at(home, now_utc)
     shop.engine = open_engine(load({"SELFHEAL_HOME": str(home)}), graph, clock=shop.clock, patience_s=0)
@@ -292,6 +291,24 @@ def test_a_table_that_misses_its_own_deadline_has_an_incident_of_its_own(shop: S
     shop.heal()
     assert keep(slo) == Kept(closed=2)
     assert [kinds(i) for i in every(slo)] == [["opened", "closed"]] * 2
+
+
+def test_a_late_table_explains_the_tables_that_it_makes_late(shop: Shop) -> None:
+    both_there(shop, TUESDAY)
+    shop.engine.take_in(shop.clock.now_utc())
+    slo = with_slo(shop.home, at(WEDNESDAY, 12), feat_trend=time(7))
+    assert keep(slo) == Kept(opened=2)
+    assert {i.cause_key for i in every(slo)} == {"late:mart_trend", "late:mart_rate"}
+
+
+def test_an_open_incident_explains_a_late_table_also_when_the_clock_jumps_back(shop: Shop) -> None:
+    """By that clock the file is not late yet, and the table, which is promised earlier, is."""
+    shop.land(VISITS, TUESDAY, visits(5))
+    shop.heal()
+    early = with_slo(shop.home, at(WEDNESDAY, 12), mart_trend=time(6))
+    assert keep(early) == Kept(opened=1)
+    back = with_slo(shop.home, at(WEDNESDAY, 5, 10), mart_trend=time(6))
+    assert keep(back) == Kept()
 
 
 def test_a_late_file_explains_the_tables_that_it_makes_late(shop: Shop) -> None:

@@ -4,13 +4,20 @@ The incident: the vendor is late, the dashboard is empty in the morning, somebod
 nobody remembers to take them out when the file comes at noon.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 import polars as pl
 import pytest
 
+from sh_core.graph import Graph
 from sh_core.outcome import Published
+from sh_core.placeholder import Placeholder
+from sh_core.reconciliation import Differs
 from sh_defs.facts.report import feed_accounts
+from sh_resources.publisher import Step
+from sh_resources.settings import load
+from sh_resources.wiring import open_engine
 from tests.late import (
     GRAPH,
     MONDAY,
@@ -198,3 +205,87 @@ def test_every_delivered_row_is_accounted_for_while_something_stands_in(shop: Sh
     shop.land(SALES, TUESDAY, sales(TUESDAY, 1, 2, 3))
     shop.heal()
     assert told() == (5, 5, 0, 0)
+
+
+def test_the_difference_between_placeholder_and_truth_is_kept(shop: Shop) -> None:
+    shop.until(at(WEDNESDAY, 12))
+    shop.heal()
+    assert shop.engine.ledger.reconciliations.newest(limit=9) == []
+    shop.land(SALES, TUESDAY, sales(TUESDAY, 10, 25, 7))
+    shop.heal()
+    (kept,) = shop.engine.ledger.reconciliations.newest(limit=9)
+    outcome = shop.ran["stg_sales"][TUESDAY]
+    assert isinstance(outcome, Published)
+    assert (kept.table, kept.partition, kept.attempt_id) == ("stg_sales", TUESDAY, outcome.attempt_id)
+    found = kept.found
+    assert found.mark == f"stg_sales[{TUESDAY}] from {MONDAY}"
+    assert (found.rows_placeholder, found.rows_truth) == (2, 3)
+    assert (found.only_placeholder, found.only_truth, found.differ) == (0, 1, 1)
+    assert found.columns == {"euros": Differs(1, 30, 42)}
+    shop.land(SALES, TUESDAY, sales(TUESDAY, 1))  # from truth to truth there is nothing to reconcile
+    shop.heal()
+    assert shop.engine.ledger.reconciliations.newest(limit=9) == [kept]
+
+
+def test_from_placeholder_to_placeholder_there_is_nothing_to_reconcile(shop: Shop) -> None:
+    """Somebody declares otherwise what stands in: the truth has not come with that."""
+    shop.until(at(WEDNESDAY, 12))
+    shop.heal()
+    unmoved = replace(GRAPH["stg_sales"], if_late=Placeholder("previous", shift=()))
+    graph = Graph.of(unmoved if t.name == unmoved.name else t for t in GRAPH.tables)
+    engine = open_engine(load({"SELFHEAL_HOME": str(shop.home)}), graph, clock=shop.clock, patience_s=0)
+    (outcome,) = engine.materialize("stg_sales", [TUESDAY], run_id="otherwise")
+    assert isinstance(outcome, Published)
+    assert not outcome.refreshed
+    assert engine.ledger.reconciliations.newest(limit=9) == []
+
+
+def test_a_truth_that_is_what_stood_in_is_recorded_as_such(shop: Shop) -> None:
+    shop.until(at(WEDNESDAY, 12))
+    shop.heal()
+    shop.land(SALES, TUESDAY, sales(TUESDAY, 10, 20))
+    shop.heal()
+    (kept,) = shop.engine.ledger.reconciliations.newest("stg_sales", TUESDAY, limit=9)
+    assert (kept.found.only_placeholder, kept.found.only_truth, kept.found.differ) == (0, 0, 0)
+
+
+class Died(BaseException):
+    """Like kill -9, as far as this process is concerned."""
+
+
+@pytest.mark.parametrize(("step", "kept"), [(Step.INTENDED, 0), (Step.QUARANTINED, 0), (Step.COMMITTED, 1)])
+def test_a_crash_neither_loses_nor_repeats_the_difference(shop: Shop, step: Step, kept: int) -> None:
+    """What was committed is confirmed by whoever comes next, and the difference with it; else it is made anew."""
+    shop.until(at(WEDNESDAY, 12))
+    shop.heal()
+    shop.land(SALES, TUESDAY, sales(TUESDAY, 10, 25, 7))
+    shop.engine.take_in(shop.clock.now_utc())
+    list(shop.engine.materialize("raw_sales", [TUESDAY], run_id="raw"))
+
+    def die(reached: Step) -> None:
+        if reached is step:
+            raise Died
+
+    settings = load({"SELFHEAL_HOME": str(shop.home)})
+    dying = open_engine(settings, GRAPH, clock=shop.clock, on_step=die, patience_s=0)
+    with pytest.raises(Died):
+        list(dying.materialize("stg_sales", [TUESDAY], run_id="dying"))
+    shop.until(at(WEDNESDAY, 13))
+    assert shop.engine.ledger.reconciliations.newest(limit=9) == []  # nothing of it is confirmed yet
+    shop.engine.recover("after")
+    assert len(shop.engine.ledger.reconciliations.newest(limit=9)) == kept
+    shop.heal()
+    (found,) = shop.engine.ledger.reconciliations.newest(limit=9)
+    assert (found.found.rows_placeholder, found.found.rows_truth) == (2, 3)
+    assert shop.marks() == {}
+
+
+def test_a_placeholder_whose_file_is_gone_does_not_keep_the_truth_away(shop: Shop) -> None:
+    shop.until(at(WEDNESDAY, 12))
+    shop.heal()
+    stood_in = shop.engine.ledger.publications.current("stg_sales", [TUESDAY])[TUESDAY]
+    (shop.home / "tables" / "stg_sales" / stood_in.path).unlink()
+    shop.land(SALES, TUESDAY, sales(TUESDAY, 7))
+    assert "stg_sales" in shop.heal()
+    assert shop.engine.ledger.reconciliations.newest(limit=9) == []
+    assert [r["euros"] for r in shop.rows("stg_sales", [TUESDAY])] == [7]
