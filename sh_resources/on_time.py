@@ -144,9 +144,9 @@ class OnTime:
             new = [key for key in keys if key not in left.get(subject, ())][: max(0, at_once - len(remarks))]
             remarks += self.remarks(subject, new, now_utc, keys)
             left.setdefault(subject, set()).update(new)
-        came, arrival = self._came(arrival, before, now_utc, max(0, at_once - len(remarks)))
+        came, arrival = self._came(arrival, now_utc, max(0, at_once - len(remarks)))
         found = {subject: tuple(self._spans(subject, keys, now_utc)) for subject, keys in left.items() if keys}
-        # A file that came a moment ago may be told of as late, as it was, and as there: once is enough.
+        # A file that was late, or is found to be while it comes, is told of as that and as an arrival: once is enough.
         once = {(r.about, r.name, r.partition): r for r in remarks + came}
         return list(once.values()), Told(found, arrival).encoded()
 
@@ -228,10 +228,8 @@ class OnTime:
             still.update(set(gone).difference(over))
         return remarks, left
 
-    def _came(
-        self, after: int, before: Mapping[Subject, set[str]], now_utc: datetime, at_once: int
-    ) -> tuple[list[Remark], int]:
-        """First files for partitions that nobody was told are late, and the number of the last one looked at."""
+    def _came(self, after: int, now_utc: datetime, at_once: int) -> tuple[list[Remark], int]:
+        """First files for partitions, and the number of the last arrival looked at."""
         if not at_once:
             return [], after
         news = self._ledger.arrivals.since(after, at_once)
@@ -242,8 +240,7 @@ class OnTime:
         due = {feed.name for feed in self.watchman.engine.graph.feeds if feed.due is not None}
         keys: dict[str, list[str]] = {}
         for arrival in news:
-            known = arrival.partition in before.get((About.FILE, arrival.feed), ())
-            if arrival.feed in due and not known and first[arrival.feed][arrival.partition] == arrival.arrived_utc:
+            if arrival.feed in due and first[arrival.feed][arrival.partition] == arrival.arrived_utc:
                 keys.setdefault(arrival.feed, []).append(arrival.partition)
         remarks = [r for name, of in keys.items() for r in self.remarks((About.FILE, name), of, now_utc, {})]
         return remarks, news[-1].id if news else after

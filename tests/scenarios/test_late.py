@@ -17,6 +17,7 @@ from sh_core.graph import Graph
 from sh_core.records import About, Incident
 from sh_core.table import raw_table
 from sh_resources.clock import ManualClock
+from sh_resources.on_time import OnTime
 from sh_resources.overdue import AT_ONCE, Kept, Watchman
 from sh_resources.settings import load
 from sh_resources.wiring import open_engine
@@ -360,3 +361,21 @@ def test_a_feed_called_like_a_table_has_incidents_of_its_own(tmp_path: Path) -> 
     late = [i for i in engine.ledger.incidents.open() if i.table == "stg_sales"]
     assert [(i.about, i.partition) for i in late] == [(About.FILE, MONDAY), (About.FILE, TUESDAY)]
     assert engine.ledger.incidents.open("stg_sales") == []
+
+
+def test_what_can_do_without_the_late_file_is_on_time(shop: Shop) -> None:
+    """A trend that takes as many of the days before as there are is published, and late for nobody."""
+    waits = replace(SHOP["stg_sales"], if_late=None)
+    graph = Graph.of(waits if t.name == waits.name else t for t in TABLES)
+    engine = open_engine(load({"SELFHEAL_HOME": str(shop.home)}), graph, clock=shop.clock, patience_s=0)
+    shop.until(at(THURSDAY, 4))
+    both_there(shop, WEDNESDAY)
+    engine.take_in(shop.clock.now_utc())
+    for name in ("raw_sales", "stg_sales", "mart_trend"):
+        list(engine.materialize(name, [WEDNESDAY], run_id=name))
+    shop.until(at(THURSDAY, 12))
+    on_time = OnTime(Watchman(engine))
+    on_time.watchman.keep(shop.clock.now_utc())
+    late = on_time.late(shop.clock.now_utc())
+    assert late[About.FILE, "sales"].keys() == {TUESDAY}
+    assert late[About.DEADLINE, "mart_trend"].keys() == {TUESDAY}
