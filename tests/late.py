@@ -3,7 +3,7 @@
     sales (a day, by six the next morning in Berlin) → stg_sales ┬→ mart_sales   a sum per day
                                                                  ├→ mart_trend   with the two days before, if there
                                                                  │    └→ feat_trend   a feature: of no placeholder
-    visits (a day, by seven) ─────────────────────→ stg_visits ──┴→ mart_rate    sales per visit
+    visits (a day, by seven, with versions) ──────→ stg_visits ──┴→ mart_rate    sales per visit
 
 Days have no end, and the clock that the engine is given is the vendors' as well.
 """
@@ -52,7 +52,9 @@ SALES = Feed(
     owner=OWNER,
     due=By(time(6), BERLIN, grace=timedelta(minutes=30)),
 )
-VISITS = Feed("visits", "visits_{partition}.csv", ("shop", "visits"), DAYS, owner=OWNER, due=By(time(7), BERLIN))
+VISITS = Feed(
+    "visits", "visits_{partition}_v{version}.csv", ("shop", "visits"), DAYS, owner=OWNER, due=By(time(7), BERLIN)
+)
 
 
 class Sale(pa.DataFrameModel):
@@ -198,11 +200,11 @@ class Shop:
         engine = open_engine(load({"SELFHEAL_HOME": str(home)}), graph, clock=clock, patience_s=0)
         return cls(graph, home, clock, engine, Watch(graph, LedgerBook(engine, clock)))
 
-    def land(self, feed: Feed, day: str, content: bytes) -> None:
-        """Deliver a file."""
+    def land(self, feed: Feed, day: str, content: bytes, version: int = 1) -> None:
+        """Deliver a file; of a feed that has versions, one of them."""
         folder = self.home / "landing" / feed.name
         folder.mkdir(parents=True, exist_ok=True)
-        land(folder / feed.expected_file(day), content)
+        land(folder / feed.expected_file(day, version=str(version)), content)
 
     def until(self, now_utc: datetime) -> None:
         """Let time pass."""

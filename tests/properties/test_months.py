@@ -1,8 +1,8 @@
-"""Files in any order, late, twice, restated, broken at first: the same tables in the end, and only what it takes.
+"""Files in any order, late, twice, restated, broken at first, versions the wrong way round: the same tables in the end.
 
-After each step what readers see and what was executed is compared with a naive opinion: what rests on a placeholder is
-worked out from the files alone, and what had to run from what readers saw before and after. In the end everything is as
-if every file had come once, on time.
+And only what it takes. After each step what readers see and what was executed is compared with a naive opinion: what
+rests on a placeholder is worked out from the files alone, and what had to run from what readers saw before and after.
+In the end everything is as if every file had come once, on time.
 
 The incident: a month of deliveries is replayed after an outage in another order, and some days are different for ever.
 """
@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from sh_core.columns import LINEAGE
 from sh_core.feed import Feed
 from sh_core.lateness import Deadlines
 from tests.late import DAYS, GRAPH, NAMES, SALES, VISITS, Shop, sales, visits
@@ -50,6 +51,7 @@ class Delivery:
     day: str
     content: bytes
     good: bool
+    version: int = 0
 
 
 @dataclass
@@ -73,31 +75,36 @@ class Month:
                 over = datetime.fromisoformat(day).replace(tzinfo=UTC) + timedelta(days=1)
                 delay = draw.choices((2, 6, 30, 24 * draw.randint(2, 7), 24 * 20), (70, 10, 8, 8, 4))[0]
                 at_utc, content = over + timedelta(hours=delay), make(draw, day)
-                if draw.random() < 0.1:
-                    month._add(at_utc - timedelta(hours=draw.randint(1, 40)), feed, day, b"<html>503</html>\n")
-                month._add(at_utc, feed, day, content)
+                times, contents = [at_utc], [content]
                 while draw.random() < 0.25:
                     at_utc += timedelta(hours=draw.randint(1, 200))
                     content = content if draw.random() < 0.4 else make(draw, day)
-                    month._add(at_utc, feed, day, content)
+                    times.append(at_utc)
+                    contents.append(content)
+                if draw.random() < 0.1:
+                    early = times[0] - timedelta(hours=draw.randint(1, 40))
+                    month._add(early, feed, day, b"<html>503</html>\n", 0)
+                month.last[feed.name, day] = contents[-1]
+                if feed is VISITS:  # whose versions say what counts, in whatever order they come
+                    draw.shuffle(times)
+                for version, (when, what) in enumerate(zip(times, contents, strict=True), 1):
+                    month._add(when, feed, day, what, version)
         month.deliveries.sort()
         return month
 
-    def _add(self, at_utc: datetime, feed: Feed, day: str, content: bytes) -> None:
+    def _add(self, at_utc: datetime, feed: Feed, day: str, content: bytes, version: int) -> None:
         at_utc = max(at_utc, datetime.fromisoformat(day).replace(tzinfo=UTC))  # nobody looks for what has not begun
         good = not content.startswith(b"<")
-        self.deliveries.append(Delivery(min(at_utc, END), feed.name, day, content, good))
-        if good:
-            self.last[feed.name, day] = content
+        self.deliveries.append(Delivery(min(at_utc, END), feed.name, day, content, good, version))
 
     def steps(self) -> Iterator[tuple[datetime, list[Delivery]]]:
-        """What has landed by the end of each step; of several for one file, those that come last in it."""
+        """What has landed by the end of each step; of several under one name, that which comes last in it."""
         now_utc, left = datetime.fromisoformat(MONTH[0]).replace(tzinfo=UTC), list(self.deliveries)
         while now_utc < END + STEP:
             now_utc += STEP
             landed = [d for d in left if d.at_utc <= now_utc]
             left = left[len(landed) :]
-            yield now_utc, list({(d.feed, d.day): d for d in landed}.values())
+            yield now_utc, list({(d.feed, d.day, d.version * (d.feed == VISITS.name)): d for d in landed}.values())
 
 
 def _some_sales(draw: random.Random, day: str) -> bytes:
@@ -113,7 +120,7 @@ def seen(shop: Shop) -> Seen:
     """What readers see, with the marks that the ledger has."""
     found: Seen = {}
     for name in NAMES:
-        rows = shop.engine.store.published(GRAPH[name]).collect()
+        rows = shop.engine.store.published(GRAPH[name]).drop(LINEAGE, strict=False).collect()
         marks = {key: s.version.marks for key, s in shop.engine.ledger.publications.current(name).items()}
         by_day = {str(key): frame for (key,), frame in rows.group_by("date")} if rows.height else {}
         for key, of in marks.items():
@@ -136,7 +143,7 @@ def part(before: Seen, name: str, key: str, columns: tuple[str, ...], shop: Shop
 
 def _own(name: str, shop: Shop) -> list[str]:
     stored = shop.engine.store.table(GRAPH[name]).columns.names()
-    return [column for column in stored if column.startswith("_")]
+    return [column for column in stored if column.startswith("_") and column not in LINEAGE]
 
 
 @dataclass
@@ -144,21 +151,26 @@ class Opinion:
     """What had to happen, worked out naively.
 
     Attributes:
-        taken: Content of every file that was taken in and is the newest, whether or not it could be read.
+        taken: Content of every file that was taken in and counts, whether or not it could be read.
+        version: Its version, of feeds that have them.
         real: Days of a feed of which a readable file ever came.
     """
 
     taken: dict[tuple[str, str], bytes] = field(default_factory=dict)
+    version: dict[tuple[str, str], int] = field(default_factory=dict)
     real: dict[str, set[str]] = field(default_factory=lambda: {SALES.name: set(), VISITS.name: set()})
 
     def raw(self, landed: list[Delivery]) -> set[tuple[str, str]]:
         """Raw partitions that have to run: those of which the newest file is another."""
-        due = {(f"raw_{d.feed}", d.day) for d in landed if self.taken.get((d.feed, d.day)) != d.content}
+        before = dict(self.taken)
         for d in landed:
-            self.taken[d.feed, d.day] = d.content
+            place = (d.feed, d.day)
+            if d.feed == VISITS.name and d.version < self.version.get(place, 0):
+                continue  # an older version counts for nothing
+            self.taken[place], self.version[place] = d.content, d.version
             if d.good:
                 self.real[d.feed].add(d.day)
-        return due
+        return {(f"raw_{feed}", day) for (feed, day), now in self.taken.items() if before.get((feed, day)) != now}
 
     def stand_ins(self, now_utc: datetime) -> set[str]:
         """Days of sales for which something stands in: late, never real, and something earlier is."""
@@ -206,7 +218,7 @@ def check(home: Path, seed: int) -> None:
     for now_utc, landed in month.steps():
         shop.until(now_utc)
         for d in landed:
-            shop.land(SALES if d.feed == SALES.name else VISITS, d.day, d.content)
+            shop.land(SALES if d.feed == SALES.name else VISITS, d.day, d.content, d.version)
         executed = {(name, key) for name, keys in shop.heal().items() for key in keys}
         after = seen(shop)
         raw = opinion.raw(landed)

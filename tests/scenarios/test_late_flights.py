@@ -23,6 +23,7 @@ from sh_core.graph import Graph
 from sh_core.outcome import Withheld
 from sh_defs.facts.report import feed_accounts
 from sh_drills.replay import DAILY_FEEDS, Replay, land, morning_after
+from sh_resources.overdue import Watchman
 from tests.late import Shop
 
 pytestmark = [pytest.mark.slow]
@@ -50,6 +51,18 @@ class Airline(Shop):
     """A state folder with the flight graph."""
 
     replay: Replay = field(default_factory=Replay.load)
+
+    def heal(self) -> dict[str, list[str]]:
+        """As ever, and incidents about what is late are kept, as the sensor does."""
+        ran = super().heal()
+        Watchman(self.engine).keep(self.clock.now_utc())
+        return ran
+
+    def late(self) -> list[str]:
+        """Days of JFK's flights of which the file is late, by their open incidents; nothing else may have one."""
+        incidents = [i for i in self.engine.ledger.incidents.open() if i.cause_key.startswith("late:")]
+        assert {i.cause_key for i in incidents} <= {f"late:{JFK.name}"}
+        return sorted(i.partition for i in incidents)
 
     def day(self, day: date, *, without: str = "") -> dict[str, list[str]]:
         """A day goes by: its files land by five the next morning, but for one feed's; what was executed."""
@@ -130,10 +143,12 @@ def test_an_hour_late(airline: Airline, on_time: Mapping[date, Mapping[tuple[str
     ran = airline.day(DAY, without=JFK.name)
     assert "stg_flights" not in ran
     assert airline.marks() == {}
+    assert airline.late() == []
     airline.until(in_new_york(DAY + timedelta(days=1), 6, 30))
     stood_in = airline.heal()
     assert stood_in == reading()
     assert airline.marks() == reading()
+    assert airline.late() == [KEY]
     accounts = {a.feed: a.rows for a in feed_accounts(GRAPH, airline.engine.ledger)}
     assert {feed for feed, rows in accounts.items() if rows.pending} == {"flights_ewr", "flights_lga"}
     assert sum(rows.missing for rows in accounts.values()) == 0
@@ -141,6 +156,7 @@ def test_an_hour_late(airline: Airline, on_time: Mapping[date, Mapping[tuple[str
     repaired = airline.deliver()
     assert repaired == {f"raw_{JFK.name}": [KEY], **reading(), "feat_departure_delay": [KEY]}
     assert airline.marks() == {}
+    assert airline.late() == []
     assert airline.roots() == on_time[DAY]
     assert airline.heal() == {}
 
@@ -152,7 +168,9 @@ def test_a_week_late(airline: Airline, on_time: Mapping[date, Mapping[tuple[str,
         airline.day(day)
     looking_back = days(DAY + timedelta(days=1), DAY + timedelta(days=6))
     assert airline.marks() == reading(*looking_back)
+    assert airline.late() == [KEY]
     repaired = airline.deliver()
+    assert airline.late() == []
     assert repaired["mart_route_rolling_7d"] == [KEY, *(day.isoformat() for day in looking_back)]
     assert all(repaired[name] == [KEY] for name in READING_THE_DAY)
     assert airline.marks() == {}
@@ -165,6 +183,7 @@ def test_never(airline: Airline, on_time: Mapping[date, Mapping[tuple[str, str],
     for day in days(DAY + timedelta(days=1), last):
         airline.day(day)
     assert airline.heal() == {}
+    assert airline.late() == [KEY]
     marked = {(name, key) for name, keys in airline.marks().items() for key in keys}
     there = airline.roots()
     features = {place for place in on_time[last] if place[0].startswith("feat_")}
@@ -178,6 +197,7 @@ def test_early(airline: Airline, on_time: Mapping[date, Mapping[tuple[str, str],
     airline.day(DAY, without=JFK.name)
     airline.until(in_new_york(DAY + timedelta(days=1), 12))
     assert airline.heal() == {}
+    assert airline.late() == []
     assert airline.roots() == on_time[DAY]
 
 
@@ -232,6 +252,7 @@ def test_another_day_inside(airline: Airline, on_time: Mapping[date, Mapping[tup
     }
     airline.until(in_new_york(DAY + timedelta(days=1), 9))
     airline.heal()
+    assert airline.late() == []  # it has arrived: it is held, with an incident of its own
     airline.deliver()
     assert airline.engine.ledger.incidents.open() == []
     assert airline.roots() == on_time[DAY]
@@ -280,12 +301,13 @@ def test_silent_for_three_days_then_all_at_once(
         airline.day(day, without=JFK.name)
     airline.until(in_new_york(silent[-1] + timedelta(days=1), 8))
     airline.heal()
-    assert airline.marks()["stg_flights"] == [day.isoformat() for day in silent]
+    assert airline.marks()["stg_flights"] == airline.late() == [day.isoformat() for day in silent]
     for day in silent:
         airline.land(JFK, day.isoformat(), airline.replay.files[JFK.name, day])
     repaired = airline.heal()
     assert repaired["stg_flights"] == [day.isoformat() for day in silent]
     assert airline.marks() == {}
+    assert airline.late() == []
     assert airline.roots() == on_time[silent[-1]]
     assert airline.heal() == {}
 
@@ -298,6 +320,7 @@ def test_the_clock_jumps_back(airline: Airline, on_time: Mapping[date, Mapping[t
     back = opened(airline.home, in_new_york(DAY, 23))
     assert back.heal() == {}
     assert back.marks() == marked
+    assert back.late() == [KEY]
     assert back.deliver()["stg_flights"] == [KEY]
     assert back.roots() == on_time[DAY]
 
@@ -314,5 +337,6 @@ def test_nobody_watches_while_files_land(
     ran = after.heal()
     assert ran["stg_flights"] == [KEY, tomorrow.isoformat()]
     assert after.marks() == {}
+    assert after.engine.ledger.incidents.all(JFK.name) == []
     assert after.roots() == on_time[tomorrow]
     assert after.heal() == {}
