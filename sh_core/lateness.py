@@ -8,7 +8,7 @@ is lost and one that comes twice change nothing.
 A table's deadline is the one it was given, or else the latest of everything that it reads: nobody can have it earlier.
 """
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property, lru_cache
@@ -134,6 +134,23 @@ class Deadlines:
         at_us = NEVER if place is None else int(self.of(name, now_utc)[place])
         return None if at_us == NEVER else moment(at_us)
 
+    def _passed(self, late: Numbers, partitions: Partitions, now_utc: datetime) -> dict[str, int]:
+        """Of deadlines by place those that have passed, by key."""
+        keys, today = declared(partitions, now_utc), micros(self.calendar(now_utc))
+        places_of = np.flatnonzero((late > NEVER) & (late <= today)).tolist()
+        return {keys[at]: int(late[at]) for at in places_of}
+
+    def missed(self, name: str, there: Callable[[Collection[str]], Collection[str]], now_utc: datetime) -> list[str]:
+        """Partitions of a table that are past their deadline and not there, from the first one on that ever was.
+
+        Args:
+            name: Table.
+            there: Of some partitions, those that are there; asked about those only that are past their deadline.
+            now_utc: Current time.
+        """
+        passed = self._passed(self.of(name, now_utc), self.graph[name].partitions, now_utc)
+        return _owing(passed, there(list(passed))) if passed else []
+
     def overdue(self, arrived: Arrived, now_utc: datetime) -> dict[str, dict[str, Overdue]]:
         """Files that should have arrived by now and have not, by feed and partition key.
 
@@ -150,23 +167,22 @@ class Deadlines:
             feed = table.feed
             if feed is None or feed.due is None:
                 continue
-            keys = declared(feed.partitions, now_utc)
-            late = np.asarray(_declared(feed.due, feed.partitions, now_utc))
-            today = micros(self.calendar(now_utc))
-            passed = [keys[at] for at in np.flatnonzero((late > NEVER) & (late <= today)).tolist()]
-            there = set(arrived(feed.name, passed)) if passed else set()
-            missing = {key: owed for key in _since_first(passed, there) if (owed := expected(feed, key)) is not None}
+            passed = self._passed(_declared(feed.due, feed.partitions, now_utc), feed.partitions, now_utc)
+            there = arrived(feed.name, list(passed)) if passed else ()
+            missing = {key: owed for key in _owing(passed, there) if (owed := expected(feed, key)) is not None}
             if missing:
                 found[feed.name] = missing
         return found
 
 
-def _since_first(passed: Sequence[str], there: Collection[str]) -> list[str]:
-    """Those past their deadline that are not there, from the first one on that is."""
-    if not there:
-        return list(passed[-1:])
-    first = next((at for at, key in enumerate(passed) if key in there), len(passed))
-    return [key for key in passed[first:] if key not in there]
+def _owing(passed: Mapping[str, int], there: Collection[str]) -> list[str]:
+    """Those past their deadline that are not there, from the first one on that is; else those of the last deadline."""
+    known = [passed[key] for key in there if key in passed]
+    if not passed or (there and not known):
+        return []
+    since = min(known) if known else max(passed.values())
+    found = frozenset(there)
+    return [key for key, at in passed.items() if at >= since and key not in found]
 
 
 def expected(feed: Feed, key: str) -> Overdue | None:

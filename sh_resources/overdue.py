@@ -13,6 +13,7 @@ deadline of its own has one only if nothing late upstream explains it.
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 
 import numpy as np
 
@@ -22,7 +23,6 @@ from sh_core.graph import Graph
 from sh_core.lateness import Overdue, Span, expected, held_up, spans
 from sh_core.links import Numbers, places
 from sh_core.records import About
-from sh_core.suspects import named
 from sh_core.table import Table
 from sh_resources.engine import Engine
 from sh_resources.ledger.late import CLOSED, WITHDRAWN, Late, Opened
@@ -104,6 +104,8 @@ class Watchman:
         asked = [key for key in keys if key not in known]
         if asked:
             known.update(self.engine.ledger.arrivals.first(feed, asked if len(asked) <= _ASKED else None))
+        if not known:  # it may have delivered what is not due yet, and files are owed from its first one on
+            known.update(self.engine.ledger.arrivals.first(feed, None))
         return known
 
     def met(self, table: str, keys: Collection[str]) -> set[str]:
@@ -145,10 +147,9 @@ class Watchman:
                 by.setdefault(raws[name], {})[key] = 1
         explained = held_up(graph, by, now_utc)
         for table in slos:
-            passed = self.engine.deadlines.passed(table.name, now_utc)
-            late = _and_not(named(table.partitions, now_utc, passed), table, explained.get(table.name), now_utc)
-            met = self.met(table.name, late) if late else set[str]()
-            owed = {key: own for key in late if key not in met and (own := _own_deadline(table, key))}
+            missed = self.engine.deadlines.missed(table.name, partial(self.met, table.name), now_utc)
+            late = _and_not(missed, table, explained.get(table.name), now_utc)
+            owed = {key: own for key in late if (own := _own_deadline(table, key))}
             if owed:
                 found[table.name] = owed
                 by.setdefault(table.name, {}).update(dict.fromkeys(owed, 1))

@@ -155,9 +155,22 @@ def test_periods_without_files_are_never_overdue() -> None:
     weekdays = By(time(6), without=DaysOff(frozenset({6})))
     graph = Graph.of([raw_table(feed("f", weekdays)), made("t", DAYS, {"a": Input("raw_f")})])
     deadlines = Deadlines(graph)
-    missing = deadlines.overdue(nothing, at(15, 12))["f"]
-    assert set(DAYS.declared(at(15, 12))) - missing.keys() == {"2030-01-06", "2030-01-13", "2030-01-15"}
+    missing = deadlines.overdue(lambda feed, keys: {"2030-01-01"}, at(15, 12))["f"]
+    there_or_not_owed = {"2030-01-01", "2030-01-06", "2030-01-13", "2030-01-15"}
+    assert set(DAYS.declared(at(15, 12))) - missing.keys() == there_or_not_owed
     assert deadlines.late_utc("t", "2030-01-06", at(15, 12)) is None
+
+
+def test_files_are_owed_from_the_first_one_on_that_ever_came(deadlines: Deadlines) -> None:
+    """The incident: somebody declares a feed from 2013 on, has the files of last week, and gets 5,000 alarms."""
+
+    def missing(*there: str) -> list[str]:
+        return list(deadlines.overdue(lambda feed, keys: set(there), at(9, 12)).get("early", ()))
+
+    assert missing("2030-01-05", "2030-01-07") == ["2030-01-06", "2030-01-08"]
+    assert missing("2030-01-08") == []
+    assert missing("2030-01-09") == []  # before it was due, and the first one ever
+    assert missing() == ["2030-01-08"]  # of a vendor who never delivered, the newest
 
 
 def test_hours_and_combinations_have_deadlines_too() -> None:
