@@ -110,7 +110,8 @@ class Watch:
         # Who works on what comes first: whoever ends after that is held back once more, and whoever ended before it
         # has left its decision among the changes. The other way round, what was settled in between would be asked for
         # again.
-        occupied, late = _together(busy, self.book.leased()), self._late(today)
+        occupied = _together(busy, self.book.leased())
+        late = self._late(today)
         changes = self.book.changes(None if swept else self._serial)
         self._unlooked = self._sweep(today) if swept else _together(self._unlooked, self._changed(changes, today))
         looked = self._look(today)

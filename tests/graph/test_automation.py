@@ -435,7 +435,7 @@ def test_the_condition_reaches_the_web_interface(tmp_path: Path, instance: dg.Da
     shown = {n.asset_key.path[-1]: n.automation_condition_snapshot for n in told.asset_nodes if n.is_materializable}
     assert {name: s and s.node_snapshot.name for name, s in shown.items()} == {t.name: "due" for t in GRAPH.tables}
     ours = [
-        s for s in told.sensors if s.name not in {"arrivals", "recovery", "tidying"}
+        s for s in told.sensors if s.name not in {"arrivals", "lateness", "recovery", "tidying"}
     ]  # and no default sensor besides
     assert [(s.name, s.sensor_type) for s in ours] == [("due", SensorType.AUTOMATION)]
     selected = ours[0].asset_selection

@@ -68,7 +68,7 @@ FAULTS = {
     ),
     "a look forgets nothing": Fault(WATCH, "remembered.pop(key, None)", "pass"),
     "a new day is like any other": Fault(
-        WATCH, "return any(p.size(now_utc) != p.size(last) for p in self._sets)", "return False", first=50
+        WATCH, "any(p.size(today) != p.size(day) for p in self._sets)", "False", first=50
     ),
     "requests are noted nowhere": Fault(WATCH, "self.book.request(requests, by, now_utc)", "0"),
     "whoever looked just before is suspected for ever": Fault(
