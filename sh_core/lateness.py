@@ -21,7 +21,7 @@ from sh_core.graph import Graph
 from sh_core.links import Flags, Numbers, declared, places
 from sh_core.partitions import Partitions
 from sh_core.partitions.periods import micros, moment
-from sh_core.suspects import linked, named
+from sh_core.suspects import linked
 from sh_core.table import Table
 
 NEVER = 0
@@ -189,20 +189,6 @@ def expected(feed: Feed, key: str) -> Overdue | None:
     """What a feed owes of a partition; None if nothing."""
     owed = deadline(feed.due, feed.partitions, key) if feed.due is not None else None
     return None if owed is None else Overdue(feed.name, key, feed.expected_file(key), owed)
-
-
-def radius(graph: Graph, feed: str, keys: Collection[str], now_utc: datetime) -> dict[str, tuple[str, ...]]:
-    """What the absence of a feed's files holds up: every partition that reads them, directly or not, by table.
-
-    Args:
-        graph: The tables.
-        feed: Name of the feed.
-        keys: Partition keys of it.
-        now_utc: Up to when periods of sets without end are declared.
-    """
-    raw = next((t.name for t in graph.tables if t.feed is not None and t.feed.name == feed), None)
-    found = held_up(graph, {} if raw is None else {raw: dict.fromkeys(keys, 1)}, now_utc)
-    return {name: tuple(named(graph[name].partitions, now_utc, numbers > 0)) for name, numbers in found.items()}
 
 
 def held_up(graph: Graph, by: Mapping[str, Mapping[str, int]], now_utc: datetime) -> dict[str, Numbers]:

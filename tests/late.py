@@ -246,6 +246,15 @@ class Shop:
         return found.sort("date", *of.contract.key).to_dicts()
 
 
+def with_monday(home: Path) -> Shop:
+    """A shop on Tuesday: all of Monday is there."""
+    shop = Shop.at(home, at(TUESDAY, 4))
+    shop.land(SALES, MONDAY, sales(MONDAY, 10, 20))
+    shop.land(VISITS, MONDAY, visits(3))
+    shop.heal()
+    return shop
+
+
 def at(day: str, hour: int, minute: int = 0) -> datetime:
     """A time of a day (UTC)."""
     return datetime.fromisoformat(f"{day}T{hour:02}:{minute:02}:00").replace(tzinfo=UTC)

@@ -38,6 +38,7 @@ from tests.late import (
     mart_trend,
     sales,
     visits,
+    with_monday,
 )
 
 SHOP = {t.name: t for t in TABLES}
@@ -49,11 +50,7 @@ LATE = at(WEDNESDAY, 5, 30)
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     """Monday is there, on Tuesday."""
-    shop = Shop.at(tmp_path, at(TUESDAY, 4))
-    shop.land(SALES, MONDAY, sales(MONDAY, 10, 20))
-    shop.land(VISITS, MONDAY, visits(3))
-    shop.heal()
-    return shop
+    return with_monday(tmp_path)
 
 
 def keep(shop: Shop) -> Kept:

@@ -21,16 +21,13 @@ from sh_defs.shown.json_form import as_json
 from sh_defs.shown.page import headline, page
 from sh_resources.clock import SystemClock
 from sh_resources.overdue import Watchman
-from tests.late import GRAPH, MONDAY, SALES, TUESDAY, VISITS, WEDNESDAY, Shop, at, sales, visits
+from tests.late import GRAPH, MONDAY, SALES, TUESDAY, VISITS, WEDNESDAY, Shop, at, sales, visits, with_monday
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
     """Wednesday, seven in Berlin: the sales of Tuesday are late, a placeholder stands in."""
-    shop = Shop.at(tmp_path, at(TUESDAY, 4))
-    shop.land(SALES, MONDAY, sales(MONDAY, 10, 20))
-    shop.land(VISITS, MONDAY, visits(3))
-    shop.heal()
+    shop = with_monday(tmp_path)
     shop.land(VISITS, TUESDAY, visits(5))
     shop.until(at(WEDNESDAY, 6))
     shop.heal()

@@ -32,17 +32,14 @@ from tests.late import (
     at,
     sales,
     visits,
+    with_monday,
 )
 
 
 @pytest.fixture
 def shop(tmp_path: Path) -> Shop:
-    """Monday and Tuesday are there, on Wednesday morning before anything of Tuesday is late."""
-    shop = Shop.at(tmp_path, at(TUESDAY, 4))
-    shop.land(SALES, MONDAY, sales(MONDAY, 10, 20))
-    shop.land(VISITS, MONDAY, visits(3))
-    shop.heal()
-    return shop
+    """Monday is there, on Tuesday."""
+    return with_monday(tmp_path)
 
 
 def test_an_earlier_day_stands_in_once_the_grace_is_over_and_not_before(shop: Shop) -> None:

@@ -18,8 +18,8 @@ from sh_core.due import By, DaysOff, Due
 from sh_core.feed import Feed
 from sh_core.graph import Graph
 from sh_core.inputs import Input, Partial
-from sh_core.lateness import Deadlines, held_up, owed, radius, spans
-from sh_core.links import places
+from sh_core.lateness import Deadlines, held_up, owed, spans
+from sh_core.links import declared, places
 from sh_core.mapping import All, Window
 from sh_core.partitions import Daily, Hourly, Monthly, Multi, Partitions, Static, Unpartitioned
 from sh_core.table import Station, Table, raw_table, table
@@ -183,9 +183,10 @@ def test_hours_and_combinations_have_deadlines_too() -> None:
     assert sorted(found["m"]) == sorted(key for key in both.declared(at(2, 6)) if "2030-01-01" in key)
 
 
-def test_the_radius_of_a_file_is_everything_that_reads_it() -> None:
-    found = radius(GRAPH, "early", ["2030-01-05"], NOON)
-    assert found == {
+def test_a_file_holds_up_everything_that_reads_it() -> None:
+    held = held_up(GRAPH, {"raw_early": {"2030-01-05": 1}}, NOON)
+    names = {table.name: declared(table.partitions, NOON) for table in GRAPH.tables}
+    assert {name: tuple(names[name][at] for at in np.flatnonzero(by).tolist()) for name, by in held.items()} == {
         "raw_early": ("2030-01-05",),
         "both": ("2030-01-05",),
         "own": ("2030-01-05",),
@@ -193,9 +194,9 @@ def test_the_radius_of_a_file_is_everything_that_reads_it() -> None:
         "month": ("2030-01-01",),
         "ever": ("all",),
     }
-    assert radius(GRAPH, "loose", ["2030-01-05"], NOON).keys() == {"raw_loose", "free"}
-    assert radius(GRAPH, "nobody", ["2030-01-05"], NOON) == {}
-    assert radius(GRAPH, "early", ["2031-01-01"], NOON) == {}
+    assert held_up(GRAPH, {"raw_loose": {"2030-01-05": 1}}, NOON).keys() == {"raw_loose", "free"}
+    assert held_up(GRAPH, {}, NOON) == {}
+    assert held_up(GRAPH, {"raw_early": {"2031-01-01": 1}}, NOON) == {}
 
 
 def test_what_several_hold_up_is_named_after_the_greatest() -> None:
